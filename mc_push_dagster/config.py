@@ -1,0 +1,197 @@
+"""What a user configures for one warehouse: the same model serves the Dagster component and the command line.
+
+A file is YAML. A Dagster component's `defs.yaml` serves as it stands: its `attributes` are read, what only Dagster needs is
+passed over. `{{ env('NAME') }}` and `{{ env('NAME', 'default') }}` are filled in from the environment, as Dagster does it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from mc_push_dagster.errors import FixConfiguration
+from mc_push_dagster.model import ChangeSource, Scope, TablePattern
+from mc_push_dagster.warehouses import load
+from mc_push_dagster.warehouses.base import Warehouse
+
+HOME_VARIABLE = "MC_PUSH_HOME"
+
+
+def home(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder for the ledger, the outbox and the sandbox's data: `$MC_PUSH_HOME`, or `.mc_push` in the working folder."""
+    return Path(environment.get(HOME_VARIABLE) or ".mc_push")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+
+
+class ScopeConfig(_Model):
+    """Which tables: patterns `database.schema.table` with `*` and `?`, compared without regard to case."""
+
+    include: Patterns = ()
+    exclude: Patterns = ()
+
+    def scope(self) -> Scope:
+        try:
+            return Scope(
+                include=tuple(TablePattern.parse(p) for p in self.include),
+                exclude=tuple(TablePattern.parse(p) for p in self.exclude),
+            )
+        except ValueError as error:
+            raise FixConfiguration(f"scope: {error}") from error
+
+
+class MonteCarloConfig(_Model):
+    """Whom to push to. Keys are never configured here: they come from the environment (see the README)."""
+
+    resource_uuid: str | None = Field(
+        default=None, description="UUID of the Monte Carlo resource (warehouse); default: $MCD_RESOURCE_UUID."
+    )
+    resource_type: str | None = Field(default=None, description="Overrides the warehouse's own, e.g. data-lake.")
+    log_type: str | None = Field(default=None, description="Overrides the warehouse's own, e.g. hive-s3.")
+    ingest_endpoint: str | None = Field(default=None, description="Default: $MC_PUSH_INGEST_ENDPOINT, else production.")
+    api_endpoint: str | None = Field(default=None, description="Default: $MC_PUSH_API_ENDPOINT, else production.")
+
+
+class DeliveryConfig(_Model):
+    """How bodies are cut and sent."""
+
+    max_events: int = Field(default=500, ge=1, description="Events in one request (push-ingest-api: about 500).")
+    max_bytes: int = Field(default=1_000_000, ge=10_000, description="Size of one request's body, in bytes.")
+    measure: Literal["raw", "gzip"] = Field(
+        default="raw", description="What max_bytes limits: the JSON itself (safe), or its gzip size (the documents' words)."
+    )
+    concurrency: int = Field(default=8, ge=1, le=64, description="Requests under way at once.")
+    timeout_seconds: float = Field(default=60, gt=0, description="How long one request may take to be answered.")
+    deadline_seconds: float = Field(default=900, gt=0, description="How long a push retries before it gives up.")
+
+
+class PushConfig(_Model):
+    """One warehouse and how it is pushed."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]+$", description="Names the assets: monte_carlo/<name>/...")
+    warehouse: dict[str, Any] = Field(description="`type` (a registry name) and that warehouse's settings.")
+    scope: ScopeConfig = ScopeConfig()
+    monte_carlo: MonteCarloConfig = MonteCarloConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
+    ledger: str | None = Field(default=None, description="SQLAlchemy URL; default: a SQLite file in the home folder.")
+    store: str | None = Field(default=None, description="Outbox: a folder or any fsspec URL; default: in the home folder.")
+    forbid_change_sources: tuple[ChangeSource, ...] = Field(
+        default=(), description="Data-change times of these provenances are not pushed, e.g. `ddl polluted`."
+    )
+    lineage_window_hours: int = Field(default=24, ge=1, description="How far back the query log is read for lineage.")
+    minimum_confidence: float = Field(default=0.5, ge=0, le=1, description="Edges below are kept and shown, not pushed.")
+
+    @property
+    def ledger_url(self) -> str:
+        return self.ledger or f"sqlite:///{home() / 'ledger.sqlite'}"
+
+    @property
+    def store_url(self) -> str:
+        return self.store or str(home() / "outbox")
+
+    @property
+    def warehouse_type(self) -> str:
+        kind = self.warehouse.get("type")
+        if not isinstance(kind, str):
+            raise FixConfiguration(f"warehouse {self.name!r}: `type` is missing; name one of the registry, e.g. duckdb")
+        return kind
+
+    def open_warehouse(self) -> Warehouse:
+        """Build the configured warehouse; no connection is opened.
+
+        Raises:
+            FixConfiguration: if the type is unknown or a setting is wrong.
+        """
+        cls = load(self.warehouse_type)
+        given = {k: v for k, v in self.warehouse.items() if k != "type"}
+        try:
+            settings = cls.settings.model_validate(given)
+        except ValidationError as error:
+            raise FixConfiguration(f"warehouse {self.name!r} ({cls.name}): {one_sentence(error)}") from error
+        return cls.from_settings(settings, scope=self.scope.scope())
+
+
+def one_sentence(error: ValidationError) -> str:
+    """Say in one line which settings are wrong, without their values."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg'].lower()}" for e in error.errors()[:5])
+
+
+def parse(data: Any, *, source: str) -> PushConfig:
+    """Read a configuration from plain data.
+
+    Raises:
+        FixConfiguration: if it is not a mapping or does not validate.
+    """
+    if isinstance(data, Mapping) and "attributes" in data and "type" in data:
+        data = data["attributes"]
+    if not isinstance(data, Mapping):
+        raise FixConfiguration(f"{source}: expected a mapping with `name` and `warehouse`")
+    try:
+        return PushConfig.model_validate(data)
+    except ValidationError as error:
+        raise FixConfiguration(f"{source}: {one_sentence(error)}") from error
+
+
+def read(path: Path, *, environment: Mapping[str, str] = os.environ) -> PushConfig:
+    """Read a configuration file (see the module's words for its form).
+
+    Raises:
+        FixConfiguration: if the file is missing, is no YAML, names an unset variable, or does not validate.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FixConfiguration(f"configuration {path} cannot be read: {error.strerror}") from error
+    try:
+        return parse(_fill_in(yaml.safe_load(text), environment), source=str(path))
+    except yaml.YAMLError as error:
+        raise FixConfiguration(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+
+
+def _fill_in(value: Any, environment: Mapping[str, str]) -> Any:
+    """Fill templates in after YAML was read, so that a value can never change the document's structure."""
+    from jinja2 import StrictUndefined
+    from jinja2.exceptions import TemplateError
+    from jinja2.nativetypes import NativeEnvironment
+
+    class Env:
+        def __call__(self, name: str, default: Any = None) -> Any:
+            found = environment.get(name, default)
+            if found is None:
+                raise FixConfiguration(f"the configuration needs the environment variable {name}, which is not set")
+            return found
+
+        def __getattr__(self, name: str) -> Any:
+            return self(name)
+
+    native = NativeEnvironment(undefined=StrictUndefined)
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {k: walk(v) for k, v in node.items()}
+        if isinstance(node, list):
+            return [walk(v) for v in node]
+        if isinstance(node, str) and "{{" in node:
+            try:
+                return native.from_string(node).render(env=Env())
+            except TemplateError as error:
+                raise FixConfiguration(f"template {node!r}: {error}") from error
+        return node
+
+    return walk(value)

@@ -1,0 +1,1 @@
+"""SQL to edges. Knows dialects and nothing of Monte Carlo or of any warehouse's connection."""
