@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mc_push_dagster.errors import FixConfiguration
 from mc_push_dagster.model import ChangeSource, Scope, TablePattern
 from mc_push_dagster.warehouses import load
-from mc_push_dagster.warehouses.base import Warehouse
+from mc_push_dagster.warehouses.base import Connect, Warehouse
 
 HOME_VARIABLE = "MC_PUSH_HOME"
 
@@ -112,8 +112,8 @@ class PushConfig(_Model):
             raise FixConfiguration(f"warehouse {self.name!r}: `type` is missing; name one of the registry, e.g. duckdb")
         return kind
 
-    def open_warehouse(self) -> Warehouse:
-        """Build the configured warehouse; no connection is opened.
+    def open_warehouse(self, connect: Connect | None = None) -> Warehouse:
+        """Build the configured warehouse; no connection is opened. `connect` replaces the settings' own way to connect.
 
         Raises:
             FixConfiguration: if the type is unknown or a setting is wrong.
@@ -124,7 +124,10 @@ class PushConfig(_Model):
             settings = cls.settings.model_validate(given)
         except ValidationError as error:
             raise FixConfiguration(f"warehouse {self.name!r} ({cls.name}): {one_sentence(error)}") from error
-        return cls.from_settings(settings, scope=self.scope.scope())
+        warehouse = cls.from_settings(settings, scope=self.scope.scope())
+        if connect is not None:
+            warehouse.connect_by(connect)
+        return warehouse
 
 
 def one_sentence(error: ValidationError) -> str:

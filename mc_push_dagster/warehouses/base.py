@@ -130,6 +130,10 @@ class Warehouse(ABC):
             FixConfiguration: if settings contradict each other.
         """
 
+    def connect_by(self, connect: Connect) -> None:
+        """Use the caller's own way to connect (a Dagster resource, a pool) instead of the settings'."""
+        self._connect = connect
+
     @contextmanager
     def connection(self) -> Iterator[Any]:
         """A connection that is closed on every path."""

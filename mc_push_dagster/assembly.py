@@ -1,0 +1,86 @@
+"""Puts the rooms together for one warehouse: what Dagster's resources and the command line both open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mc_push_dagster.config import PushConfig
+from mc_push_dagster.errors import FixConfiguration
+from mc_push_dagster.flow.outbox import Outbox
+from mc_push_dagster.flow.push import Pusher
+from mc_push_dagster.gateway.connection import Connection
+from mc_push_dagster.gateway.graphql import GraphQLReader
+from mc_push_dagster.gateway.ingest import IngestGateway
+from mc_push_dagster.ledger import Ledger
+from mc_push_dagster.model import Target
+from mc_push_dagster.warehouses.base import Connect, Warehouse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Station:
+    """Everything one warehouse's pushes need, opened."""
+
+    config: PushConfig
+    connection: Connection
+    warehouse: Warehouse
+    target: Target
+    ledger: Ledger
+    outbox: Outbox
+    pusher: Pusher
+    reader: GraphQLReader | None
+    """None where no GraphQL key is configured: pushing works, verifying does not."""
+
+
+def target_of(config: PushConfig, connection: Connection, warehouse: Warehouse) -> Target:
+    """Name the Monte Carlo resource that is fed.
+
+    Raises:
+        FixConfiguration: if no resource UUID is configured.
+    """
+    uuid = config.monte_carlo.resource_uuid or connection.resource_uuid
+    if uuid is None:
+        raise FixConfiguration(
+            "no Monte Carlo resource: set MCD_RESOURCE_UUID to the warehouse's UUID (Settings -> Integrations -> the "
+            "warehouse: it stands in the address), or monte_carlo.resource_uuid in the configuration"
+        )
+    return Target(
+        resource_uuid=uuid,
+        resource_type=config.monte_carlo.resource_type or warehouse.resource_type,
+        log_type=config.monte_carlo.log_type or warehouse.log_type,
+    )
+
+
+@contextmanager
+def open_station(config: PushConfig, connection: Connection, *, connect: Connect | None = None) -> Iterator[Station]:
+    """Open ledger, outbox and gateway for `config`; `connect` replaces the configured way to the warehouse by the user's own.
+
+    No connection to the warehouse or to Monte Carlo is made before it is needed.
+    """
+    warehouse = config.open_warehouse(connect)
+    target = target_of(config, connection, warehouse)
+    with Ledger(config.ledger_url) as ledger:
+        outbox = Outbox(config.store_url, ledger)
+        gateway = IngestGateway(connection, timeout_seconds=config.delivery.timeout_seconds)
+        try:
+            yield Station(
+                config=config,
+                connection=connection,
+                warehouse=warehouse,
+                target=target,
+                ledger=ledger,
+                outbox=outbox,
+                pusher=Pusher(
+                    name=config.name,
+                    warehouse=warehouse,
+                    target=target,
+                    gateway=gateway,
+                    ledger=ledger,
+                    outbox=outbox,
+                    config=config,
+                ),
+                reader=GraphQLReader(connection) if connection.api_key is not None else None,
+            )
+        finally:
+            gateway.close()

@@ -1,0 +1,77 @@
+"""Options that several commands share, and how they open what they need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mc_push_dagster.assembly import Station, open_station
+from mc_push_dagster.config import PushConfig, home, read
+from mc_push_dagster.gateway.connection import Connection
+from mc_push_dagster.model import Window, hour_bucket
+
+CONFIG_VARIABLE = "MC_PUSH_CONFIG"
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar=CONFIG_VARIABLE,
+    help="A configuration file, or a Dagster component's defs.yaml. Default: the demo shop.",
+    show_envvar=True,
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines instead of tables.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Read and count everything; write nothing, send nothing.")
+
+
+def hours_option(command: Command) -> Command:
+    """How many closed hours of the query log are meant."""
+    return click.option(
+        "--hours",
+        type=click.IntRange(1, 24 * 31),
+        default=1,
+        show_default=True,
+        help="Query-log windows: the last so many hours that the warehouse's log is sure to hold.",
+    )(command)
+
+
+def demo_config_path() -> Path:
+    """The configuration of the demo that comes with the package."""
+    return Path(str(files("mc_push_dagster") / "defs" / "demo" / "defs.yaml"))
+
+
+def open_config(path: Path | None) -> PushConfig:
+    """Read the named configuration; the demo's, with its shop built on first use, where none is named."""
+    config = read(path or demo_config_path())
+    if path is None:
+        from mc_push_dagster.sandbox.demo import build
+
+        build(Path(config.warehouse["path"]), now=datetime.now(UTC))
+    return config
+
+
+@contextmanager
+def opened_station(config: PushConfig) -> Iterator[Station]:
+    """Open everything a push needs; without any key or endpoint in the environment the sandbox serves for the time being."""
+    with ExitStack() as stack:
+        connection = Connection.from_environment(config.monte_carlo, os.environ)
+        if connection is None:
+            from mc_push_dagster.sandbox import serve
+
+            box = stack.enter_context(serve(home() / "sandbox"))
+            connection = Connection.to_sandbox(box)
+        yield stack.enter_context(open_station(config, connection))
+
+
+def closed_hours(station: Station, hours: int, *, now: datetime) -> list[Window]:
+    """The last `hours` full UTC hours whose queries are sure to stand in the warehouse's log, the earliest first."""
+    end = hour_bucket(now - station.warehouse.query_log_latency)
+    return [Window.hour(end - timedelta(hours=n)) for n in range(hours, 0, -1)]
