@@ -11,7 +11,7 @@ __all__ = ["Catalog", "DictCatalog", "Skipped", "Statement", "derive"]
 def __getattr__(name: str) -> object:
     # sqlglot costs 0.15 s to import: only those who derive pay for it.
     if name == "derive":
-        from mc_push_dagster.lineage.derive import derive
+        from mc_push_dagster.lineage.edges import derive
 
         return derive
     raise AttributeError(name)
