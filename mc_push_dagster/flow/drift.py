@@ -25,7 +25,8 @@ def changes(
 ) -> TableChange | None:
     """Return how one table's schema changed, or None if it did not.
 
-    A side that is None means that there is no such table. A side whose columns were not read (`columns=None`) tells nothing, so nothing counts as changed.
+    A side that is None means that there is no such table. A side whose columns were not read (`columns=None`) tells
+    nothing, so nothing counts as changed.
 
     Raises:
         ValueError: if the two are different tables.
