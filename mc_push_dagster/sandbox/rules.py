@@ -1,0 +1,314 @@
+"""The wire contract: what a body of each ingest endpoint must be, with an answer for each field that is wrong.
+
+Shapes: push-ingest-api, the "Table Schema" blocks; optional parts as pycarlo's builders write them. Fields nobody
+documents are refused (inferred): a misspelt field must not vanish silently. Bodies are validated straight from their
+bytes into plain dicts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    with_config,
+)
+from pydantic_core import PydanticCustomError
+
+# Python 3.11: pydantic needs the newer TypedDict.
+from typing_extensions import TypedDict
+
+from mc_push_dagster.sandbox.clock import moment
+from mc_push_dagster.sandbox.contract import ASSET_TYPES, DOCUMENTED_ASSET_TYPES, LOG_TYPES
+
+MOST_DETAILS = 200
+"""How many wrong fields one answer names."""
+
+_strict = with_config(ConfigDict(extra="forbid", strict=True))
+_ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
+_RESOURCE_TYPE = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
+
+
+def _time(text: str) -> str:
+    try:
+        moment(text)
+    except ValueError as error:
+        raise PydanticCustomError("time", "must be an ISO 8601 time") from error
+    return text
+
+
+def _error_code(value: Any) -> Any:
+    # push-ingest-api says string; pycarlo's QueryLogEntry takes str or int, so both arrive.
+    if value is None or isinstance(value, str) or type(value) is int:
+        return value
+    raise PydanticCustomError("error_code", "must be a string, an integer or null")
+
+
+def _resource_type(text: str) -> str:
+    if _RESOURCE_TYPE.fullmatch(text):
+        return text
+    raise PydanticCustomError("resource_type", "must be lower case, e.g. snowflake, data-lake")
+
+
+def _asset_type(text: str, info: ValidationInfo) -> str:
+    allowed = DOCUMENTED_ASSET_TYPES if (info.context or {}).get("lenient") else ASSET_TYPES
+    if text in allowed:
+        return text
+    raise PydanticCustomError("asset_type", "must be one of {allowed}", {"allowed": ", ".join(sorted(allowed))})
+
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+AssetType = Annotated[str, AfterValidator(_asset_type)]
+Time = Annotated[str, AfterValidator(_time)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@_strict
+class Resource(TypedDict):
+    uuid: Text
+    resource_type: Annotated[str, AfterValidator(_resource_type)]
+
+
+@_strict
+class Names(TypedDict):
+    name: Text
+    database: Text
+    schema: Text
+    description: NotRequired[str | None]
+    view_query: NotRequired[str | None]
+    created_on: NotRequired[Time | None]
+
+
+@_strict
+class Tag(TypedDict):
+    key: Text
+    value: NotRequired[str | None]
+
+
+@_strict
+class AssetField(TypedDict):
+    name: Text
+    type: Text
+    description: NotRequired[str | None]
+
+
+@_strict
+class Volume(TypedDict):
+    row_count: NotRequired[Count | None]
+    byte_count: NotRequired[Count | None]
+
+
+@_strict
+class Freshness(TypedDict):
+    # push-ingest-api: "Required if the freshness block is included".
+    last_update_time: Time
+
+
+@_strict
+class RelationalAsset(TypedDict):
+    type: AssetType
+    metadata: Names
+    tags: NotRequired[list[Tag]]
+    fields: NotRequired[list[AssetField]]
+    volume: NotRequired[Volume]
+    freshness: NotRequired[Freshness]
+
+
+@_strict
+class MetadataEvent(TypedDict):
+    relational_asset: RelationalAsset
+
+
+@_strict
+class MetadataBody(TypedDict):
+    event_type: Literal["METADATA"]
+    resource: Resource
+    events: Annotated[list[MetadataEvent], Field(min_length=1)]
+
+
+@_strict
+class AssetRef(TypedDict):
+    type: AssetType
+    name: Text
+    database: Text
+    schema: Text
+    asset_id: NotRequired[Text]
+    resource_uuid: NotRequired[Text]
+    resource_type: NotRequired[Annotated[str, AfterValidator(_resource_type)]]
+
+
+@_strict
+class SourceField(TypedDict):
+    asset_id: Text
+    field_name: Text
+
+
+@_strict
+class LineageField(TypedDict):
+    name: Text
+    source_fields: Annotated[list[SourceField], Field(min_length=1)]
+
+
+@_strict
+class LineageEvent(TypedDict):
+    destination: AssetRef
+    sources: Annotated[list[AssetRef], Field(min_length=1)]
+    fields: NotRequired[list[LineageField]]
+
+
+@_strict
+class LineageBody(TypedDict):
+    event_type: Literal["LINEAGE", "COLUMN_LINEAGE"]
+    resource: NotRequired[Resource]
+    events: Annotated[list[LineageEvent], Field(min_length=1)]
+
+
+@_strict
+class LogResource(TypedDict):
+    uuid: Text
+    log_type: NotRequired[str]
+    resource_type: NotRequired[str]
+
+
+@_strict
+class QueryLogEntry(TypedDict):
+    start_time: Time
+    end_time: Time
+    query_text: Text
+    query_id: NotRequired[str | None]
+    user: NotRequired[str | None]
+    returned_rows: NotRequired[int | None]
+    error_code: NotRequired[Annotated[Any, AfterValidator(_error_code)]]
+    error_text: NotRequired[str | None]
+    extra: NotRequired[dict[str, Any] | None]
+
+
+@_strict
+class QueryLogBody(TypedDict):
+    event_type: Literal["QUERY_LOG"]
+    resource: LogResource
+    events: Annotated[list[QueryLogEntry], Field(min_length=1)]
+
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {
+    "metadata": TypeAdapter(MetadataBody),
+    "lineage": TypeAdapter(LineageBody),
+    "querylogs": TypeAdapter(QueryLogBody),
+}
+PATHS = tuple(_ADAPTERS)
+
+
+class ContractError(Exception):
+    """A body breaks the contract; `details` maps `events/0/relational_asset/type` to what is wrong with it."""
+
+    def __init__(self, message: str, details: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = dict(details)
+
+
+def check(path: str, body: bytes, *, lenient: bool = False) -> dict[str, Any]:
+    """Return the body of `/ingest/v1/<path>` as plain data.
+
+    `lenient` takes the longer documented list of asset types and drops the rules that are only inferred.
+
+    Raises:
+        ContractError: with every wrong field, up to `MOST_DETAILS`.
+    """
+    try:
+        data = _ADAPTERS[path].validate_json(body, context={"lenient": lenient})
+    except ValidationError as error:
+        details = {}
+        for wrong in error.errors(include_url=False, include_input=False, include_context=False)[:MOST_DETAILS]:
+            details.setdefault("/".join(map(str, wrong["loc"])) or "$", wrong["msg"])
+        raise ContractError("Schema validation failed", details) from error
+    details = dict(_at_most(MOST_DETAILS, _RULES[path](data, lenient)))
+    if details:
+        log_type = details.get("resource/log_type")
+        raise ContractError(log_type or "Schema validation failed", details)
+    return data
+
+
+def _at_most(most: int, wrong: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for _, each in zip(range(most), wrong, strict=False):
+        yield each
+
+
+def _zone(text: str) -> str | None:
+    return None if _ZONE.search(text) else "must carry a time zone, e.g. 2024-03-01T14:30:00Z"
+
+
+def _metadata(data: dict[str, Any], lenient: bool) -> Iterator[tuple[str, str]]:
+    for i, event in enumerate(data["events"]):
+        asset = event["relational_asset"]
+        at = f"events/{i}/relational_asset"
+        if "volume" in asset and not asset["volume"] and not lenient:
+            yield f"{at}/volume", "is empty: leave the block out"
+        if lenient:
+            continue
+        if "freshness" in asset and (wrong := _zone(asset["freshness"]["last_update_time"])):
+            yield f"{at}/freshness/last_update_time", wrong
+        created = asset["metadata"].get("created_on")
+        if created and (wrong := _zone(created)):
+            yield f"{at}/metadata/created_on", wrong
+
+
+def _lineage(data: dict[str, Any], lenient: bool) -> Iterator[tuple[str, str]]:
+    has_resource = "resource" in data
+    for i, event in enumerate(data["events"]):
+        sources = event["sources"]
+        refs = [("destination", event["destination"]), *((f"sources/{j}", s) for j, s in enumerate(sources))]
+        for place, ref in refs:
+            yield from _reference(f"events/{i}/{place}", ref, has_resource)
+        fields = event.get("fields")
+        if fields and data["event_type"] != "COLUMN_LINEAGE":
+            yield f"events/{i}/fields", "belongs to event_type COLUMN_LINEAGE"
+        known = {s.get("asset_id") for s in sources}
+        for j, field in enumerate(fields or ()):
+            for k, source in enumerate(field["source_fields"]):
+                if source["asset_id"] not in known:
+                    yield f"events/{i}/fields/{j}/source_fields/{k}/asset_id", "matches no source of this event"
+
+
+def _reference(at: str, ref: Mapping[str, Any], has_resource: bool) -> Iterator[tuple[str, str]]:
+    both = ("resource_uuid" in ref) + ("resource_type" in ref)
+    if both == 1:
+        yield at, "resource_uuid and resource_type come together"
+    elif both == 0 and not has_resource:
+        yield at, "needs resource_uuid and resource_type, since the body names no resource"
+
+
+def _query_logs(data: dict[str, Any], lenient: bool) -> Iterator[tuple[str, str]]:
+    resource = data["resource"]
+    log_type = resource.get("log_type")
+    if log_type not in LOG_TYPES:
+        yield "resource/log_type", f"Unsupported ingest query-log log_type: {log_type}"
+    if "resource_type" in resource:
+        yield "resource/resource_type", "query logs take log_type, not resource_type"
+    if lenient:
+        return
+    for i, event in enumerate(data["events"]):
+        zones = [(name, _zone(event[name])) for name in ("start_time", "end_time")]
+        yield from ((f"events/{i}/{name}", wrong) for name, wrong in zones if wrong)
+        if not any(wrong for _, wrong in zones) and moment(event["end_time"]) < moment(event["start_time"]):
+            yield f"events/{i}/end_time", "is before start_time"
+
+
+_RULES = {"metadata": _metadata, "lineage": _lineage, "querylogs": _query_logs}
+
+
+def warehouses_of(data: Mapping[str, Any]) -> set[str]:
+    """Every warehouse that a valid body speaks of; cross-warehouse lineage names one on each asset."""
+    found = {data["resource"]["uuid"]} if "resource" in data else set()
+    if data["event_type"] in ("LINEAGE", "COLUMN_LINEAGE"):
+        for event in data["events"]:
+            found.update(r["resource_uuid"] for r in (event["destination"], *event["sources"]) if "resource_uuid" in r)
+    return found
