@@ -1,0 +1,1 @@
+"""Instances of the component; `demo` works with no account and no network."""
