@@ -1,0 +1,287 @@
+"""Lineage as it was seen and pushed, and the stretches of the query log that went out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from mc_push_dagster.ledger import tables as t
+from mc_push_dagster.ledger.database import Database
+from mc_push_dagster.ledger.inventory import mark_applied
+from mc_push_dagster.ledger.records import BatchState, EdgeRecord, WindowRecord
+from mc_push_dagster.model import (
+    AssetType,
+    ColumnEdge,
+    Evidence,
+    EvidenceKind,
+    LineageEdge,
+    TableRef,
+    Target,
+    Window,
+)
+
+Edge = LineageEdge | ColumnEdge
+
+_CHUNK = 500
+
+
+def edge_id(target_uuid: str, edge: Edge) -> int:
+    """Return the key of an edge that ends in one Monte Carlo resource."""
+    home = edge.source_target.resource_uuid if edge.source_target else target_uuid
+    columns = (edge.source_column, edge.destination_column) if isinstance(edge, ColumnEdge) else ()
+    return t.digest63(target_uuid, home, *edge.source.parts, *edge.destination.parts, *columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Which edges are to be pushed now."""
+
+    columns: bool
+    """Column edges, else table edges."""
+    pushed_before: datetime
+    """A destination is due if one of its edges was never pushed, or last before this."""
+    alive_since: datetime
+    """Edges that were not seen since are kept, not pushed."""
+    views_since: datetime
+    """The same for edges of view texts: all views are read each time, so an older edge is of a text that is gone."""
+    minimum_confidence: float
+
+
+class Graph:
+    """The part of the ledger that remembers edges and query windows."""
+
+    _database: Database
+
+    def record_edges(self, target_uuid: str, edges: Iterable[Edge], *, seen_at: datetime) -> None:
+        """Remember edges: when they were first and last seen, and the most trusted evidence for each."""
+        chunk: dict[int, Edge] = {}
+        for edge in edges:
+            key = edge_id(target_uuid, edge)
+            before = chunk.get(key)
+            if before is None or edge.evidence.confidence > before.evidence.confidence:
+                chunk[key] = edge
+            if len(chunk) >= _CHUNK:
+                self._record(target_uuid, chunk, seen_at)
+                chunk = {}
+        if chunk:
+            self._record(target_uuid, chunk, seen_at)
+
+    def _record(self, target_uuid: str, edges: dict[int, Edge], seen_at: datetime) -> None:
+        names: dict[int, dict[str, Any]] = {}
+        rows = [_edge_row(target_uuid, key, edges[key], seen_at, names) for key in sorted(edges)]
+        insert = self._database.insert(t.edges)
+        new, old = insert.excluded, t.edges.c
+        better = new.confidence >= old.confidence
+        upsert = insert.on_conflict_do_update(
+            index_elements=["edge_id"],
+            set_={
+                "first_seen": sa.case((new.first_seen < old.first_seen, new.first_seen), else_=old.first_seen),
+                "last_seen": sa.case((new.last_seen > old.last_seen, new.last_seen), else_=old.last_seen),
+                "source_type": new.source_type,
+                "destination_type": new.destination_type,
+                "evidence": sa.case((better, new.evidence), else_=old.evidence),
+                "reference": sa.case((better, new.reference), else_=old.reference),
+                "confidence": sa.case((better, new.confidence), else_=old.confidence),
+            },
+        )
+        named = self._database.insert(t.tables).on_conflict_do_nothing(index_elements=["table_id"])
+        with self._database.write() as connection:
+            connection.execute(named, [names[key] for key in sorted(names)])
+            connection.execute(upsert, rows)
+
+    def edges(
+        self,
+        target_uuid: str,
+        *,
+        destination: TableRef | None = None,
+        source: TableRef | None = None,
+        columns: bool = False,
+    ) -> Iterator[EdgeRecord]:
+        """Table edges (or column edges), those of one destination together, one row at a time."""
+        query = _edges_query(target_uuid, columns=columns)
+        if destination is not None:
+            query = query.where(t.edges.c.destination_id == t.table_id(target_uuid, destination))
+        if source is not None:
+            query = query.where(t.edges.c.source_id == t.table_id(target_uuid, source))
+        yield from self._read(query)
+
+    def due_edges(self, target_uuid: str, due: Due) -> Iterator[EdgeRecord]:
+        """All live edges of each destination that has one to be pushed, destination by destination.
+
+        All sources of a destination go out together, so that Monte Carlo never holds half of them.
+        """
+        c = t.edges.c
+        alive = sa.and_(
+            c.confidence >= due.minimum_confidence,
+            c.last_seen >= sa.case((c.evidence == EvidenceKind.VIEW.value, due.views_since), else_=due.alive_since),
+        )
+        kind = c.source_column.is_not(None) if due.columns else c.source_column.is_(None)
+        destinations = sa.select(c.destination_id).where(
+            c.target_uuid == target_uuid, kind, alive, c.pushed_at.is_(None) | (c.pushed_at < due.pushed_before)
+        )
+        query = _edges_query(target_uuid, columns=due.columns).where(alive, c.destination_id.in_(destinations))
+        yield from self._read(query)
+
+    def _read(self, query: Any) -> Iterator[EdgeRecord]:
+        with self._database.read() as connection:
+            for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+                yield _edge(row)
+
+    def record_pushed_edges(
+        self, target_uuid: str, edges: Iterable[Edge], *, push_id: str, seq: int, at: datetime
+    ) -> None:
+        """Record that an acknowledged body carried these edges, and that this is done."""
+        rows = [{"b_id": key} for key in sorted(edge_id(target_uuid, edge) for edge in edges)]
+        update = (
+            sa.update(t.edges).where(t.edges.c.edge_id == sa.bindparam("b_id")).values(pushed_at=at, push_id=push_id)
+        )
+        with self._database.write() as connection:
+            if rows:
+                connection.execute(update, rows)
+            mark_applied(connection, push_id, seq)
+
+    def record_window(self, target_uuid: str, window: Window, *, push_id: str, complete: bool, at: datetime) -> None:
+        """Remember that a stretch of the query log went out; `complete` False if the log was still growing."""
+        values = {"push_id": push_id, "complete": complete, "updated_at": at}
+        sent = sa.select(sa.func.coalesce(sa.func.sum(t.batches.c.events), 0)).where(
+            t.batches.c.target_uuid == target_uuid,
+            t.batches.c.state == BatchState.ACKNOWLEDGED.value,
+            t.batches.c.covers_start >= window.start,
+            t.batches.c.covers_end <= window.end,
+        )
+        with self._database.write() as connection:
+            values["queries"] = int(connection.scalar(sent) or 0)
+            connection.execute(
+                self._database.insert(t.windows)
+                .values(target_uuid=target_uuid, window_start=window.start, window_end=window.end, **values)
+                .on_conflict_do_update(
+                    index_elements=["target_uuid", "window_start", "window_end"],
+                    set_=values | {"complete": sa.or_(t.windows.c.complete, sa.literal(complete))},
+                )
+            )
+
+    def windows(self, target_uuid: str, *, within: Window | None = None) -> tuple[WindowRecord, ...]:
+        """The stretches of the query log that were pushed, the earliest first; with `within`, those that touch it."""
+        query = (
+            sa.select(t.windows)
+            .where(t.windows.c.target_uuid == target_uuid)
+            .order_by(t.windows.c.window_start, t.windows.c.window_end)
+        )
+        if within is not None:
+            query = query.where(t.windows.c.window_start < within.end, t.windows.c.window_end > within.start)
+        with self._database.read() as connection:
+            return tuple(
+                WindowRecord(
+                    window=Window(start=row.window_start, end=row.window_end),
+                    push_id=row.push_id,
+                    queries=row.queries,
+                    complete=row.complete,
+                    updated_at=row.updated_at,
+                )
+                for row in connection.execute(query)
+            )
+
+
+_SOURCE = t.tables.alias("source")
+_DESTINATION = t.tables.alias("destination")
+
+
+def _edges_query(target_uuid: str, *, columns: bool) -> sa.Select[Any]:
+    c = t.edges.c
+    return (
+        sa.select(
+            t.edges,
+            *(_SOURCE.c[name].label(f"source_{name}") for name in _NAMES),
+            *(_DESTINATION.c[name].label(f"destination_{name}") for name in _NAMES),
+        )
+        .join(_SOURCE, _SOURCE.c.table_id == c.source_id)
+        .join(_DESTINATION, _DESTINATION.c.table_id == c.destination_id)
+        .where(c.target_uuid == target_uuid, c.source_column.is_not(None) if columns else c.source_column.is_(None))
+        .order_by(c.destination_id, c.destination_column, c.source_id, c.source_column)
+    )
+
+
+_NAMES: Sequence[str] = ("database_name", "schema_name", "table_name")
+
+
+def _edge_row(
+    target_uuid: str, key: int, edge: Edge, seen_at: datetime, names: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    home = edge.source_target
+    source_uuid = home.resource_uuid if home else target_uuid
+    column_edge = edge if isinstance(edge, ColumnEdge) else None
+    evidence = edge.evidence
+    return {
+        "edge_id": key,
+        "target_uuid": target_uuid,
+        "source_id": _named(names, source_uuid, edge.source, edge.source_type, seen_at),
+        "source_column": column_edge.source_column if column_edge else None,
+        "source_type": edge.source_type.value,
+        "source_target": orjson.dumps([home.resource_uuid, home.resource_type, home.log_type]).decode()
+        if home
+        else None,
+        "destination_id": _named(names, target_uuid, edge.destination, edge.destination_type, seen_at),
+        "destination_column": column_edge.destination_column if column_edge else None,
+        "destination_type": edge.destination_type.value,
+        "evidence": evidence.kind.value,
+        "reference": evidence.reference,
+        "confidence": evidence.confidence,
+        "first_seen": evidence.first_seen or seen_at,
+        # A view's text and a standing edge hold now; a query's edge was true when the query ran.
+        "last_seen": (evidence.last_seen or seen_at) if evidence.kind is EvidenceKind.QUERY else seen_at,
+    }
+
+
+def _named(
+    names: dict[int, dict[str, Any]], target_uuid: str, ref: TableRef, kind: AssetType, seen_at: datetime
+) -> int:
+    """Note a table that lineage names; what a catalog knows of it is left alone."""
+    key = t.table_id(target_uuid, ref)
+    names[key] = {
+        "table_id": key,
+        "target_uuid": target_uuid,
+        "database_name": ref.database,
+        "schema_name": ref.schema,
+        "table_name": ref.name,
+        "asset_type": kind.value,
+        "native_type": "",
+        "first_seen": seen_at,
+    }
+    return key
+
+
+def _edge(row: Any) -> EdgeRecord:
+    ends: dict[str, Any] = {
+        "source": TableRef(
+            database=row.source_database_name, schema=row.source_schema_name, name=row.source_table_name
+        ),
+        "destination": TableRef(
+            database=row.destination_database_name, schema=row.destination_schema_name, name=row.destination_table_name
+        ),
+        "source_type": AssetType(row.source_type),
+        "destination_type": AssetType(row.destination_type),
+        "source_target": None,
+        "evidence": Evidence(
+            kind=EvidenceKind(row.evidence),
+            reference=row.reference,
+            first_seen=row.first_seen,
+            last_seen=row.last_seen,
+            confidence=row.confidence,
+        ),
+    }
+    if row.source_target is not None:
+        uuid, resource_type, log_type = orjson.loads(row.source_target)
+        ends["source_target"] = Target(resource_uuid=uuid, resource_type=resource_type, log_type=log_type)
+    edge: Edge = (
+        LineageEdge(**ends)
+        if row.source_column is None
+        else ColumnEdge(source_column=row.source_column, destination_column=row.destination_column, **ends)
+    )
+    return EdgeRecord(
+        edge=edge, first_seen=row.first_seen, last_seen=row.last_seen, pushed_at=row.pushed_at, push_id=row.push_id
+    )
