@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,8 +43,8 @@ def refusal(reply: Reply, *, place: str, secrets: Iterable[str], now: datetime) 
     status = reply.status
     if 200 <= status < 300:
         return None
-    words = _words(reply, secrets)
-    said = f"{place} answered {status}{words}"
+    reply = _masked(reply, secrets)
+    said = f"{place} answered {status}{_words(reply)}"
     if status in (408, 425, 429) or status >= 500:
         after = _retry_after(reply.headers.get("retry-after"), now)
         return MaybeDelivered(said, retry_after=after) if status == 504 else TryAgain(said, retry_after=after)
@@ -66,16 +67,22 @@ _ACCESS = {
 }
 
 
-def _words(reply: Reply, secrets: Iterable[str]) -> str:
-    """What the gateway says in its own words, in one line and without our secrets, should it echo them."""
+def _masked(reply: Reply, secrets: Iterable[str]) -> Reply:
+    """The answer without our secrets, should it echo them."""
+    body = reply.body
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"***")
+    return replace(reply, body=body)
+
+
+def _words(reply: Reply) -> str:
+    """What the gateway says in its own words, in one line."""
     answer = json_of(reply)
     if not isinstance(answer, dict):
         return ""
     message = answer.get("message") or answer.get("error") or _first_error(answer)
     if not isinstance(message, str):
         return ""
-    for secret in secrets:
-        message = message.replace(secret, "***")
     line = " ".join(message.split())
     return f" ({line[:_SHOWN]}{'...' if len(line) > _SHOWN else ''})" if line else ""
 

@@ -136,10 +136,10 @@ def _read(response: urllib3.BaseHTTPResponse, limit: int) -> Reply:
 
 def _cause(error: BaseException) -> str:
     """The innermost reason, without urllib3's object ids."""
-    if isinstance(error, failures.TimeoutError | TimeoutError):
-        return "time ran out"
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, failures.TimeoutError | TimeoutError):
+        return "time ran out"
     if isinstance(error, failures.ProtocolError) and len(error.args) > 1:
         return str(error.args[1])
     return getattr(error, "strerror", None) or str(error).rpartition(": ")[2] or type(error).__name__
