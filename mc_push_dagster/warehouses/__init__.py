@@ -47,6 +47,7 @@ class Registry(Mapping[str, str]):
 REGISTRY: Mapping[str, str] = Registry(
     {
         "duckdb": "mc_push_dagster.warehouses.duckdb:DuckDB",
+        "snowflake": "mc_push_dagster.warehouses.snowflake:Snowflake",
     }
 )
 

@@ -1,0 +1,282 @@
+"""Connections to Snowflake: opened by settings or by a user's own resource, replaced when lost, closed on every path.
+
+The driver is imported inside functions. A connection serves one thread and one read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from mc_push_dagster.errors import (
+    BrokenContract,
+    FixAccess,
+    FixConfiguration,
+    MissingExtra,
+    PushError,
+    WarehouseUnavailable,
+)
+from mc_push_dagster.warehouses import _snowflake_sql as sql
+from mc_push_dagster.warehouses.base import Connect
+
+if TYPE_CHECKING:
+    from mc_push_dagster.warehouses._snowflake_settings import SnowflakeOptions, SnowflakeSettings
+
+Row = dict[str, Any]
+"""One row by lower-case column name."""
+
+Key = Callable[[Row], Any]
+"""What a statement orders its rows by, unique in it: a read that broke off is taken up behind the last key."""
+
+
+class Denied(FixAccess):
+    """The object does not exist, or the role may not see it: Snowflake does not tell these apart."""
+
+
+class StatementFailed(BrokenContract):
+    """Snowflake refused a statement of ours for another reason."""
+
+
+class TooLong(WarehouseUnavailable):
+    """A statement was cancelled because it ran too long."""
+
+
+class TooMuchData(WarehouseUnavailable):
+    """INFORMATION_SCHEMA will not answer for so many objects at once (error 90030)."""
+
+
+class SessionLost(WarehouseUnavailable):
+    """The server no longer knows the session, or the connection broke."""
+
+
+UNREADABLE = (Denied, StatementFailed, TooLong, TooMuchData)
+"""What ends the reading of one object and not of the others."""
+
+_DENIED = {2003, 2043, 3001, 3030}
+_TOO_LONG = {604, 630}
+_TOO_MUCH = {90030}
+_NO_WAREHOUSE = {606}
+# 390104 to 390114: session tokens that are unknown, gone or expired; 290401: the same as bare HTTP; 250002: closed.
+_LOST = {390104, 390110, 390111, 390112, 390113, 390114, 290401, 250002}
+
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    """What the driver raises: its own errors, and those of the HTTP client from downloads of result chunks."""
+    from snowflake.connector.errors import Error
+
+    return (Error, OSError)
+
+
+def translate(error: Exception) -> PushError:
+    """Say what the caller can do about a driver's error, in its first line and without its parameters."""
+    from snowflake.connector import errors
+
+    number = getattr(error, "errno", None)
+    text = _first_line(error)
+    if number in _DENIED or getattr(error, "sqlstate", None) == "42501":
+        return Denied(text)
+    if number in _TOO_MUCH:
+        return TooMuchData(text)
+    if number in _TOO_LONG:
+        return TooLong(f"{text}; raise timeout_seconds or use a larger warehouse")
+    if number in _NO_WAREHOUSE:
+        return FixConfiguration(
+            "Snowflake: no warehouse is selected: set `warehouse`, or give the user a default one "
+            "(ALTER USER ... SET DEFAULT_WAREHOUSE = ...) that its role may use (GRANT USAGE ON WAREHOUSE ...)"
+        )
+    if number in _LOST:
+        return SessionLost(f"Snowflake: the session was lost: {text}")
+    if isinstance(error, errors.ProgrammingError | errors.NotSupportedError | errors.DataError):
+        return StatementFailed(f"Snowflake refused a statement: {text}")
+    return WarehouseUnavailable(f"Snowflake did not answer: {text}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(getattr(error, "msg", None) or error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+class Reader:
+    """Reads rows over one connection at a time; for use in a `with` block, by one thread."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        timeout_seconds: int,
+        reconnects: int = 2,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._connect = connect
+        self._timeout = timeout_seconds
+        self._reconnects = reconnects
+        self._sleep = sleep
+        self._connection: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drop()
+
+    @property
+    def role(self) -> str | None:
+        """The session's role, as the server named it at login."""
+        return getattr(self._open(), "role", None)
+
+    def rows(self, statement: sql.Statement, *, key: Key) -> Iterator[Row]:
+        """Stream the rows of an ordered statement; a read that breaks off is taken up behind the last row given.
+
+        Raises:
+            Denied, StatementFailed, TooLong, TooMuchData: if this statement cannot be answered.
+            WarehouseUnavailable: if the connection is lost too often; the rows given before are right, but not all.
+        """
+        last: Any = None
+        for attempt in range(self._reconnects + 1):
+            behind = last
+            try:
+                for row in self._execute(statement):
+                    place = key(row)
+                    if behind is not None and place <= behind:
+                        continue  # given before the read broke off
+                    last = place
+                    yield row
+                return
+            except _driver_errors() as error:
+                self._recover(error, attempt, begun=last is not None)
+
+    def all(self, statement: sql.Statement) -> list[Row]:
+        """Read a small result whole; a lost session is replaced.
+
+        Raises:
+            As `rows`.
+        """
+        for attempt in range(self._reconnects + 1):
+            try:
+                return list(self._execute(statement))
+            except _driver_errors() as error:
+                self._recover(error, attempt, begun=False)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _recover(self, error: Exception, attempt: int, *, begun: bool) -> None:
+        """Make ready for another attempt, or raise what the caller can do.
+
+        The driver itself has retried HTTP errors for `timeout_seconds`: only a lost session, or a result that broke off
+        in the middle (its download addresses may have expired), is worth another attempt.
+        """
+        problem = translate(error)
+        broken = begun and isinstance(problem, WarehouseUnavailable) and not isinstance(problem, UNREADABLE)
+        self._drop()
+        if attempt == self._reconnects or not (isinstance(problem, SessionLost) or broken):
+            raise problem from error
+        self._sleep(float(2**attempt))
+
+    def _execute(self, statement: sql.Statement) -> Iterator[Row]:
+        connection = self._open()
+        text = statement.rendered(pyformat=connection.is_pyformat)
+        with closing(connection.cursor()) as cursor:
+            # `timeout` bounds the driver's retries too: a user's own resource often sets no network_timeout.
+            cursor.execute(text, statement.values or None, timeout=self._timeout)
+            names = [str(column[0]).lower() for column in cursor.description]
+            for row in cursor:
+                yield dict(zip(names, row, strict=True))
+
+    def _open(self) -> Any:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*_driver_errors()):  # what is being thrown away may be broken already
+                connection.close()
+
+
+def connect_by(settings: SnowflakeSettings) -> Connect:
+    """A factory of connections by settings; nothing is opened or imported until it is called."""
+
+    def connect() -> Any:
+        try:
+            import snowflake.connector as driver
+        except ImportError as error:
+            raise MissingExtra(what="Snowflake", extra="snowflake") from error
+        return _opened(lambda: driver.connect(**settings.arguments()))
+
+    return connect
+
+
+def connect_over(resource: Any, options: SnowflakeOptions) -> Connect:
+    """A factory of connections over any object whose `get_connection()` is a context manager of one.
+
+    `dagster_snowflake.SnowflakeResource` is such an object. It does not close its connection when its `with` block ends
+    by an error, and it commits otherwise: here the connection is closed first, on every path, and nothing is committed.
+    """
+
+    def connect() -> Any:
+        manager = resource.get_connection()
+        connection = _opened(manager.__enter__)
+        if not hasattr(connection, "is_pyformat"):
+            with suppress(_Leave):
+                manager.__exit__(_Leave, _Leave(), None)
+            raise FixConfiguration(
+                "the Snowflake resource must use the default connector or sqlalchemy; its `connector` is another one"
+            )
+        managed = _Managed(connection, manager)
+        try:
+            with closing(managed.cursor()) as cursor:
+                cursor.execute(
+                    sql.session(options.query_tag, options.timeout_seconds).text, timeout=options.timeout_seconds
+                )
+        except _driver_errors() as error:
+            managed.close()
+            raise translate(error) from error
+        return managed
+
+    return connect
+
+
+def _opened(open_: Callable[[], Any]) -> Any:
+    """Open a connection, and tell a refused login from a server that does not answer."""
+    try:
+        return open_()
+    except _driver_errors() as error:
+        from snowflake.connector import errors
+
+        text = _first_line(error)
+        # A refused login is a plain DatabaseError; its subclasses mean that no answer came, or none of Snowflake.
+        if type(error) is errors.DatabaseError:
+            raise FixAccess(f"Snowflake refused the login: {text}") from error
+        if isinstance(error, errors.ForbiddenError):
+            raise FixConfiguration(f"Snowflake: check `account` and the network policy: {text}") from error
+        if isinstance(error, errors.ProgrammingError | errors.ConfigSourceError):
+            raise FixConfiguration(f"Snowflake: the connection settings are wrong: {text}") from error
+        raise WarehouseUnavailable(f"Snowflake did not answer: {text}") from error
+
+
+class _Leave(Exception):  # noqa: N818 - no error: it unwinds a resource's context without its commit
+    """Ends a resource's context manager once its connection is closed."""
+
+
+class _Managed:
+    """A connection that came from a context manager, with a `close` that ends both."""
+
+    def __init__(self, connection: Any, manager: Any) -> None:
+        self._connection = connection
+        self._manager = manager
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def close(self) -> None:
+        # A connection of SQLAlchemy goes back to its pool unless it is detached from it.
+        detach = getattr(self._connection, "detach", None)
+        if detach is not None:
+            detach()
+        try:
+            self._connection.close()
+        finally:
+            with suppress(_Leave):
+                self._manager.__exit__(_Leave, _Leave(), None)

@@ -1,0 +1,360 @@
+"""Every statement that Snowflake is asked, as text with bind parameters; nothing here talks to a server.
+
+System views and their columns: docs.snowflake.com, "Information Schema" and "Account Usage"; the test
+`test_snowflake_shapes.py` holds each column named here against the documented shape of its view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mc_push_dagster.model import Scope, Window
+from mc_push_dagster.warehouses.base import like_pattern, scope_condition
+
+ESCAPE = r"ESCAPE '\\'"
+"""Snowflake reads backslash escapes in literals: one backslash is written as two (SQL, "String constants")."""
+
+LONGEST_STATEMENT = timedelta(days=7)
+"""No statement runs longer (STATEMENT_TIMEOUT_IN_SECONDS, maximum 604800): lets the log be pruned by start time."""
+
+TABLE_DOMAINS = (
+    "Table",
+    "View",
+    "Materialized view",
+    "External table",
+    "Dynamic table",
+    "Iceberg table",
+    "Event table",
+    "Hybrid table",
+)
+"""Object domains that are tables or views to us, as ACCESS_HISTORY writes them; other views write them in capitals."""
+
+_HOLE = "\0"
+"""Stands for a bind parameter until the connection's parameter style is known; no identifier can hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement and the values it binds."""
+
+    text: str
+    values: tuple[object, ...] = ()
+
+    def rendered(self, *, pyformat: bool) -> str:
+        """The text for a connection that binds `%s` (`pyformat`) or `?`."""
+        if not self.values:
+            return self.text
+        return (self.text.replace("%", "%%") if pyformat else self.text).replace(_HOLE, "%s" if pyformat else "?")
+
+
+class Binds:
+    """Collects the values of one statement in the order of their placeholders."""
+
+    def __init__(self) -> None:
+        self._values: list[object] = []
+
+    def __call__(self, value: object) -> str:
+        # An ISO 8601 text with its offset is read alike by every parameter style; a datetime loses its zone in some.
+        self._values.append(value.isoformat() if isinstance(value, datetime) else value)
+        return _HOLE
+
+    def statement(self, *parts: str) -> Statement:
+        return Statement(" ".join(parts), tuple(self._values))
+
+
+def quoted(identifier: str) -> str:
+    """Return `identifier` in double quotes, quotes within doubled (SQL reference, "Double-quoted identifiers")."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _information_schema(database: str, view: str) -> str:
+    return f"{quoted(database)}.INFORMATION_SCHEMA.{view}"
+
+
+SHOW_DATABASES = Statement("SHOW DATABASES")
+
+TABLE_FIELDS = """SELECT t.table_catalog, t.table_schema, t.table_name, t.table_type, t.is_transient, t.is_dynamic,
+    t.is_iceberg, t.is_hybrid, t.row_count, t.bytes, t.created, t.last_altered, t.last_ddl, t.comment,
+    v.view_definition, v.is_secure
+FROM"""
+
+COLUMN_FIELDS = """SELECT c.table_catalog, c.table_schema, c.table_name, c.column_name, c.ordinal_position, c.data_type,
+    c.character_maximum_length, c.character_octet_length, c.numeric_precision, c.numeric_scale, c.datetime_precision,
+    c.dtd_identifier, c.comment
+FROM"""
+
+ELEMENT_FIELDS = """SELECT e.object_catalog, e.object_schema, e.object_name,
+    e.collection_type_identifier AS type_identifier, e.data_type, e.character_maximum_length, e.character_octet_length,
+    e.numeric_precision, e.numeric_scale, e.datetime_precision, e.dtd_identifier
+FROM"""
+
+FIELD_FIELDS = """SELECT f.object_catalog, f.object_schema, f.object_name, f.row_identifier AS type_identifier,
+    f.field_name, f.ordinal_position, f.data_type, f.character_maximum_length, f.character_octet_length,
+    f.numeric_precision, f.numeric_scale, f.datetime_precision, f.dtd_identifier
+FROM"""
+
+_NOT_CATALOG = "table_type NOT IN ('TEMPORARY TABLE', 'LOCAL TEMPORARY')"
+"""Temporary tables live as long as their session: they are no part of a catalog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a catalog statement reads: a database's INFORMATION_SCHEMA, perhaps one schema of it, or ACCOUNT_USAGE."""
+
+    database: str | None = None
+    """None: the whole account, from SNOWFLAKE.ACCOUNT_USAGE."""
+    schema: str | None = None
+
+    def view(self, name: str) -> str:
+        return f"SNOWFLAKE.ACCOUNT_USAGE.{name}" if self.database is None else _information_schema(self.database, name)
+
+    def __str__(self) -> str:
+        if self.database is None:
+            return "SNOWFLAKE.ACCOUNT_USAGE"
+        return self.database if self.schema is None else f"{self.database}.{self.schema}"
+
+
+def _where(place: Place, scope: Scope, skip: Collection[str], alias: str, bind: Binds) -> str:
+    """The condition on the three name columns of `alias` that place and scope set."""
+    names = (f"{alias}.table_catalog", f"{alias}.table_schema", f"{alias}.table_name")
+    tests = [f"{names[1]} <> 'INFORMATION_SCHEMA'", scope_condition(scope, names, bind, escape_clause=ESCAPE)]
+    if place.database is None:
+        tests.append(f"{alias}.deleted IS NULL")
+        if skip:
+            tests.append(f"{names[0]} NOT IN ({', '.join(bind(name) for name in sorted(skip))})")
+    if place.schema is not None:
+        tests.append(f"{names[1]} = {bind(place.schema)}")
+    return " AND ".join(tests)
+
+
+def tables(place: Place, scope: Scope, skip: Collection[str] = ()) -> Statement:
+    """Tables and views with their measures and texts, in order of names."""
+    bind = Binds()
+    # ACCOUNT_USAGE keeps dropped objects: a name is not unique there, an id is.
+    same = "v.table_id = t.table_id" if place.database is None else (
+        "v.table_schema = t.table_schema AND v.table_name = t.table_name"
+    )  # fmt: skip
+    return bind.statement(
+        TABLE_FIELDS, place.view("TABLES"), "AS t LEFT JOIN", place.view("VIEWS"), "AS v ON", same,
+        "WHERE", _where(place, scope, skip, "t", bind), "AND t." + _NOT_CATALOG,
+        "ORDER BY t.table_catalog, t.table_schema, t.table_name",
+    )  # fmt: skip
+
+
+def columns(place: Place, scope: Scope, skip: Collection[str] = ()) -> Statement:
+    """Columns of tables and views, in order of names and position."""
+    bind = Binds()
+    return bind.statement(
+        COLUMN_FIELDS, place.view("COLUMNS"), "AS c WHERE", _where(place, scope, skip, "c", bind),
+        "ORDER BY c.table_catalog, c.table_schema, c.table_name, c.ordinal_position",
+    )  # fmt: skip
+
+
+def element_types(place: Place) -> Statement:
+    """Element types of structured arrays."""
+    return Statement(" ".join((ELEMENT_FIELDS, place.view("ELEMENT_TYPES"), "AS e", _alive(place, "e"))).rstrip())
+
+
+def fields(place: Place) -> Statement:
+    """Fields of structured objects, keys and values of maps, in order."""
+    order = "ORDER BY f.ordinal_position"
+    return Statement(" ".join((FIELD_FIELDS, place.view("FIELDS"), "AS f", _alive(place, "f"), order)))
+
+
+def _alive(place: Place, alias: str) -> str:
+    if place.database is not None:
+        return ""
+    # ACCOUNT_USAGE keeps the types of dropped tables; their ids tell them from those of a table of the same name.
+    living = "SELECT TO_VARCHAR(t.table_id) FROM SNOWFLAKE.ACCOUNT_USAGE.TABLES AS t WHERE t.deleted IS NULL"
+    return f"WHERE {alias}.object_id IN ({living})"
+
+
+def schema_names(database: str) -> Statement:
+    """Names of the schemas that the role may see."""
+    view = _information_schema(database, "SCHEMATA")
+    return Statement(" ".join(("SELECT s.schema_name FROM", view, "AS s ORDER BY s.schema_name")))
+
+
+def show(what: str, database: str) -> Statement:
+    """`SHOW MATERIALIZED VIEWS` or `SHOW DYNAMIC TABLES` of a database: the only bulk source of their texts."""
+    return Statement(f"SHOW {what} IN DATABASE {quoted(database)}")
+
+
+def fingerprint(place: Place, scope: Scope, skip: Collection[str] = ()) -> Statement:
+    """One digest over all columns of each database; HASH_AGG does not depend on the order of rows."""
+    bind = Binds()
+    return bind.statement(
+        "SELECT c.table_catalog, COUNT(*) AS column_count, HASH_AGG(c.table_schema, c.table_name, c.column_name,",
+        "c.ordinal_position, c.data_type, c.character_maximum_length, c.numeric_precision, c.numeric_scale,",
+        "c.datetime_precision) AS digest FROM", place.view("COLUMNS"), "AS c WHERE",
+        _where(place, scope, skip, "c", bind), "GROUP BY c.table_catalog ORDER BY c.table_catalog",
+    )  # fmt: skip
+
+
+def tag_references(scope: Scope) -> Statement:
+    """Tags set on tables and views themselves (not on columns, schemas or databases)."""
+    bind = Binds()
+    names = ("r.object_database", "r.object_schema", "r.object_name")
+    return bind.statement(
+        "SELECT r.object_database, r.object_schema, r.object_name, r.tag_name, r.tag_value",
+        "FROM SNOWFLAKE.ACCOUNT_USAGE.TAG_REFERENCES AS r",
+        "WHERE r.object_deleted IS NULL AND r.column_name IS NULL AND r.object_schema IS NOT NULL",
+        "AND r.domain IN", _capitals(), "AND", scope_condition(scope, names, bind, escape_clause=ESCAPE),
+        "ORDER BY r.object_database, r.object_schema, r.object_name, r.tag_name, COALESCE(r.tag_value, '')",
+    )  # fmt: skip
+
+
+def last_writes(since: datetime) -> Statement:
+    """The last write of each table since `since`, by the log of writes (Enterprise Edition)."""
+    bind = Binds()
+    return bind.statement(
+        "SELECT m.value:objectName::STRING AS object_name, MAX(h.query_start_time) AS written_at",
+        "FROM SNOWFLAKE.ACCOUNT_USAGE.ACCESS_HISTORY AS h, LATERAL FLATTEN(input => h.objects_modified) AS m",
+        "WHERE h.query_start_time >=", f"TO_TIMESTAMP_LTZ({bind(since)})",
+        "AND m.value:objectDomain::STRING IN", _domains(), "GROUP BY 1 ORDER BY 1",
+    )  # fmt: skip
+
+
+_ACCESS = (
+    "FROM SNOWFLAKE.ACCOUNT_USAGE.ACCESS_HISTORY AS h, LATERAL FLATTEN(input => h.objects_modified) AS m,",
+    "MIN(h.query_start_time) AS first_seen, MAX(h.query_start_time) AS last_seen,",
+    "MAX_BY(h.query_id, h.query_start_time) AS query_id",
+)
+
+
+def table_lineage(window: Window) -> Statement:
+    """Pairs of a table written and an object read by the same statement, with the last such statement."""
+    bind = Binds()
+    source, *seen = _ACCESS
+    return bind.statement(
+        "SELECT m.value:objectName::STRING AS destination, m.value:objectDomain::STRING AS destination_domain,",
+        "s.value:objectName::STRING AS source, s.value:objectDomain::STRING AS source_domain,", *seen,
+        source, "LATERAL FLATTEN(input => h.direct_objects_accessed) AS s",
+        "WHERE", *_within("h.query_start_time", window, bind),
+        "AND m.value:objectDomain::STRING IN", _domains(), "AND s.value:objectDomain::STRING IN", _domains(),
+        "AND s.value:objectName::STRING <> m.value:objectName::STRING GROUP BY 1, 2, 3, 4 ORDER BY 1, 3, 2, 4",
+    )  # fmt: skip
+
+
+def column_lineage(window: Window) -> Statement:
+    """Pairs of a column written and a column its values come from, with the last such statement."""
+    bind = Binds()
+    source, *seen = _ACCESS
+    return bind.statement(
+        "SELECT m.value:objectName::STRING AS destination, m.value:objectDomain::STRING AS destination_domain,",
+        "c.value:columnName::STRING AS destination_column, s.value:objectName::STRING AS source,",
+        "s.value:objectDomain::STRING AS source_domain, s.value:columnName::STRING AS source_column,", *seen,
+        source, "LATERAL FLATTEN(input => m.value:columns) AS c,",
+        "LATERAL FLATTEN(input => c.value:directSources) AS s",
+        "WHERE", *_within("h.query_start_time", window, bind),
+        "AND m.value:objectDomain::STRING IN", _domains(), "AND s.value:objectDomain::STRING IN", _domains(),
+        "AND s.value:columnName IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 3, 4, 6, 2, 5",
+    )  # fmt: skip
+
+
+def dependencies(scope: Scope) -> Statement:
+    """Standing dependencies between tables and views (a view on its tables)."""
+    bind = Binds()
+    names = ("d.referencing_database", "d.referencing_schema", "d.referencing_object_name")
+    return bind.statement(
+        "SELECT d.referencing_database, d.referencing_schema, d.referencing_object_name, d.referencing_object_domain,",
+        "d.referenced_database, d.referenced_schema, d.referenced_object_name, d.referenced_object_domain",
+        "FROM SNOWFLAKE.ACCOUNT_USAGE.OBJECT_DEPENDENCIES AS d",
+        "WHERE d.referencing_object_domain IN", _capitals(), "AND d.referenced_object_domain IN", _capitals(),
+        "AND", scope_condition(scope, names, bind, escape_clause=ESCAPE), "ORDER BY 1, 2, 3, 5, 6, 7",
+    )  # fmt: skip
+
+
+def dynamic_tables(database: str) -> Statement:
+    """What each dynamic table of the account reads; any database's INFORMATION_SCHEMA serves the function."""
+    function = _information_schema(database, "DYNAMIC_TABLE_GRAPH_HISTORY()")
+    return Statement(
+        " ".join(
+            (
+                "SELECT d.database_name, d.schema_name, d.name, i.value:name::STRING AS source,",
+                "i.value:kind::STRING AS source_domain FROM TABLE(", function, ") AS d,",
+                "LATERAL FLATTEN(input => d.inputs) AS i WHERE d.valid_to IS NULL ORDER BY 1, 2, 3, 4",
+            )
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Globs on user names and texts: a query passes if some include matches (or there is none) and no exclude does."""
+
+    users: tuple[str, ...] = ()
+    exclude_users: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    exclude_texts: tuple[str, ...] = ()
+
+
+QUERY_FIELDS = """SELECT q.query_id, q.query_text, q.start_time, q.end_time, q.user_name, q.rows_produced,
+    q.execution_status, q.error_code, q.error_message, q.database_name, q.schema_name, q.session_id, q.query_type,
+    q.query_tag, q.role_name, q.warehouse_name, q.warehouse_size, q.bytes_scanned, q.total_elapsed_time,
+    q.rows_inserted, q.rows_updated, q.rows_deleted
+FROM SNOWFLAKE.ACCOUNT_USAGE.QUERY_HISTORY AS q"""
+
+
+def queries(window: Window, *, own_tag: str, chosen: LogFilter) -> Statement:
+    """The statements that ended in `window`, by their end; those that carry our tag are left out."""
+    bind = Binds()
+    return bind.statement(
+        QUERY_FIELDS, "WHERE", *_within("q.end_time", window, bind),
+        "AND", f"q.start_time >= TO_TIMESTAMP_LTZ({bind(window.start - LONGEST_STATEMENT)})",
+        "AND q.query_text IS NOT NULL AND q.query_text <> ''",
+        f"AND (q.query_tag IS NULL OR q.query_tag <> {bind(own_tag)})",
+        # The statement that sets the tag is itself logged without it.
+        f"AND NOT STARTSWITH(q.query_text, {bind(tagging(own_tag))})",
+        _globs("q.user_name", chosen.users, bind), _globs("q.user_name", chosen.exclude_users, bind, wanted=False),
+        _globs("q.query_text", chosen.texts, bind), _globs("q.query_text", chosen.exclude_texts, bind, wanted=False),
+        "ORDER BY q.end_time, q.query_id",
+    )  # fmt: skip
+
+
+def tagging(tag: str) -> str:
+    """How our session statement begins: it sets the tag that marks our statements in the log."""
+    return "ALTER SESSION SET QUERY_TAG = '" + tag.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def session(tag: str, timeout_seconds: int) -> Statement:
+    """Make a session ours: tagged, in UTC, bounded in time."""
+    return Statement(f"{tagging(tag)} TIMEZONE = 'UTC' STATEMENT_TIMEOUT_IN_SECONDS = {timeout_seconds:d}")
+
+
+def probe(view: str) -> Statement:
+    """Ask whether `view` may be read; compiled only, so that no warehouse starts."""
+    return Statement(" ".join(("SELECT 1 FROM", view, "LIMIT 0")))
+
+
+def first_table(database: str) -> Statement:
+    """Whether any table of `database` can be seen, and whether a warehouse answers."""
+    view = _information_schema(database, "TABLES")
+    return Statement(
+        " ".join(("SELECT t.table_name FROM", view, "AS t WHERE t.table_schema <> 'INFORMATION_SCHEMA' LIMIT 1"))
+    )
+
+
+def _within(column: str, window: Window, bind: Binds) -> tuple[str, str]:
+    return (
+        f"{column} >= TO_TIMESTAMP_LTZ({bind(window.start)})",
+        f"AND {column} < TO_TIMESTAMP_LTZ({bind(window.end)})",
+    )
+
+
+def _globs(column: str, globs: tuple[str, ...], bind: Callable[[str], str], *, wanted: bool = True) -> str:
+    if not globs:
+        return ""
+    # A query without a user passes no include and no exclude: COALESCE keeps NULL out of the logic.
+    tests = " OR ".join(f"LOWER(COALESCE({column}, '')) LIKE {bind(like_pattern(g))} {ESCAPE}" for g in globs)
+    return f"AND {'' if wanted else 'NOT '}({tests})"
+
+
+def _domains() -> str:
+    return "(" + ", ".join(f"'{domain}'" for domain in TABLE_DOMAINS) + ")"
+
+
+def _capitals() -> str:
+    return _domains().upper()
