@@ -1,7 +1,7 @@
 """Feed Monte Carlo from any SQL warehouse through its Push Ingest API, as Dagster assets or from the command line.
 
-Public names are imported when they are first used: `import mc_push_dagster` costs milliseconds, and neither Dagster nor any
-client comes along. Dagster finds the component here through the entry point `dagster_dg_cli.registry_modules`.
+Public names are imported when they are first used: `import mc_push_dagster` costs milliseconds, and neither Dagster nor
+any client comes along. Dagster finds the component here through the entry point `dagster_dg_cli.registry_modules`.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def without_dagster_warnings(build: Callable[[], T]) -> T:
 
 
 def state_storage_at_hand() -> bool:
-    """Return True where Dagster has a storage for versioned state: in its servers and runs, if the instance configures one."""
+    """Return True where Dagster has a storage for versioned state: in its servers and runs, if its instance has one."""
     # The storage is handed to components by a context variable; only this class reads it.
     from dagster._core.storage.defs_state.base import DefsStateStorage
 

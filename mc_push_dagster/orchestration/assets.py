@@ -32,7 +32,7 @@ SNAPSHOT_CONFIG = {
     "schema_only": dg.Field(
         bool,
         default_value=False,
-        description="Push only the tables whose schema changed, without volume and freshness: what the drift sensor asks.",
+        description="Push only tables whose schema changed, without volume and freshness: what the drift sensor asks.",
     )
 }
 

@@ -38,10 +38,10 @@ def build_monte_carlo_definitions(
 ) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that push one warehouse; no connection is opened.
 
-    `get_asset_spec` changes how a table is shown (given its `TableProps` and the spec that would be used), `get_push_spec` a
-    push asset (given its name), `execute` what a run does (given the run's context and the opened station; by default it
-    calls `orchestration.assets.push`). `state_path` is what the last push wrote about the tables; the component finds it by
-    itself.
+    `get_asset_spec` changes how a table is shown (given its `TableProps` and the spec that would be used),
+    `get_push_spec` a push asset (given its name), `execute` what a run does (given the run's context and the opened
+    station; by default it calls `orchestration.assets.push`). `state_path` is what the last push wrote about the
+    tables; the component finds it by itself.
 
     Raises:
         FixConfiguration: if the warehouse type is unknown.

@@ -56,9 +56,10 @@ class MonteCarloPushComponent(dg.StateBackedComponent, PushConfig, DagsterSettin
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    scope: ScopeAttributes = ScopeAttributes()
-    monte_carlo: MonteCarloAttributes = MonteCarloAttributes()
-    delivery: DeliveryAttributes = DeliveryAttributes()
+    # Narrower types than PushConfig's are safe: the model is frozen, so that nobody can assign the wider ones.
+    scope: ScopeAttributes = ScopeAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
+    monte_carlo: MonteCarloAttributes = MonteCarloAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
+    delivery: DeliveryAttributes = DeliveryAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
     forbid_change_sources: Annotated[
         tuple[ChangeSource, ...],
         dg.Resolver(lambda context, given: tuple(context.resolve_value(given)), model_field_type=list[str]),

@@ -98,8 +98,5 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue:
 
 
 def _link(manifest: str) -> dg.MetadataValue:
-    return (
-        dg.MetadataValue.path(manifest.removeprefix("file://"))
-        if "://" not in manifest.removeprefix("file://")
-        else (dg.MetadataValue.text(manifest))
-    )
+    local = manifest.removeprefix("file://")
+    return dg.MetadataValue.text(manifest) if "://" in local else dg.MetadataValue.path(local)

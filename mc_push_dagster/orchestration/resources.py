@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class PushStation:
     """The Dagster resource `monte_carlo_<name>`: opens a warehouse's station for one run, check or tick.
 
-    A plain object rather than a `ConfigurableResource`, because Dagster shows the latter's configuration in its UI and a
-    warehouse's settings hold passwords.
+    A plain object rather than a `ConfigurableResource`, because Dagster shows the latter's configuration in its UI and
+    a warehouse's settings hold passwords.
     """
 
     config: PushConfig
@@ -65,8 +65,8 @@ class Lent:
 def connect_through(resource: Any) -> Connect:
     """Return a connection factory over a user's Dagster resource.
 
-    Understood are: `get_connection()` (SnowflakeResource, DuckDBResource) and `get_client()` (BigQueryResource), as context
-    managers or not, and a function without arguments.
+    Understood are: `get_connection()` (SnowflakeResource, DuckDBResource) and `get_client()` (BigQueryResource), as
+    context managers or not, and a function without arguments.
 
     Raises:
         FixConfiguration: if the resource is none of these.
@@ -79,8 +79,8 @@ def connect_through(resource: Any) -> Connect:
     if opener is None:
         if not callable(resource):
             raise FixConfiguration(
-                f"connection_resource: a {type(resource).__name__} has neither get_connection() nor get_client() and is "
-                "no function without arguments"
+                f"connection_resource: a {type(resource).__name__} has neither get_connection() nor get_client() "
+                "and is no function without arguments"
             )
         opener = resource
 

@@ -49,7 +49,7 @@ def cadence(plan: Plan) -> dg.Definitions:
 
 
 def log_minute(plan: Plan) -> int:
-    """The minute at which a window of the query log is complete: the part of the latency below an hour, and five more."""
+    """The minute at which a window of the query log is complete: its latency's minutes beyond full hours, and five."""
     return (int(plan.warehouse.query_log_latency / timedelta(minutes=1)) + 5) % 60
 
 

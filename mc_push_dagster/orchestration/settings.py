@@ -65,15 +65,15 @@ class BacklogSensorSettings(_Settings):
 class RepresentTables(_Settings):
     """How the warehouse's own tables appear in Dagster.
 
-    One code location may not exceed 100 MB, so that there is a budget: `auto` drops column lineage, then columns, then shows
-    schemas in place of tables, then nothing, and says so in the component's log and in the catalog's metadata.
+    One code location may not exceed 100 MB, so that there is a budget: `auto` drops column lineage, then columns, then
+    shows schemas in place of tables, then nothing, and says so in the run's log and in the catalog's metadata.
     """
 
     mode: Literal["none", "schema", "table", "auto"] = "auto"
     include: list[str] = Field(
-        default=[], description="Patterns `database.schema.table`; default: all that are pushed."
+        default_factory=list, description="Patterns `database.schema.table`; default: all that are pushed."
     )
-    exclude: list[str] = []
+    exclude: list[str] = Field(default_factory=list)
     max_tables: int = Field(default=5000, ge=1)
     max_bytes: int = Field(default=40_000_000, ge=10_000, description="Estimated size of the definitions.")
     columns: bool = True
@@ -107,7 +107,7 @@ class OpSettings(_Settings):
     """How the work is executed, for launchers and executors that read tags (Kubernetes, Celery ...)."""
 
     pool: str | None = Field(default=None, description="Default: mc_push_<name>; one push per warehouse at a time.")
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
     max_retries: int = Field(default=3, ge=0)
     retry_delay_seconds: float = Field(default=30, ge=0)
 
@@ -127,11 +127,11 @@ class DagsterSettings(dg.Model):
     executor: Literal["in_process", "multiprocess", "instance"] = Field(
         default="in_process", description="`instance` leaves it to the code location (Kubernetes, Celery ...)."
     )
-    owners: list[str] = Field(default=[], description="Owners of the push assets, e.g. team:data-platform.")
+    owners: list[str] = Field(default_factory=list, description="Owners of the push assets, e.g. team:data-platform.")
     group: str = Field(default="monte_carlo", description="Group of the push assets.")
     connection_resource: str | None = Field(
         default=None,
         description="Key of a Dagster resource of yours that opens the warehouse's connection: SnowflakeResource, "
-        "BigQueryResource, DuckDBResource, anything with get_connection() or get_client(), or a function without arguments.",
+        "BigQueryResource, DuckDBResource, anything with get_connection() or get_client(), or a function.",
     )
     demo: bool = Field(default=False, description="Build the demo shop at warehouse.path on first use.")

@@ -1,4 +1,4 @@
-"""The warehouse's tables as the last push saw them: what definitions are built from, so that loading them reads nothing else.
+"""The warehouse's tables as the last push saw them: definitions are built from this, and loading reads nothing else.
 
 A push run writes it to Dagster's own state storage. It holds names, types and edges; no measures and no row values.
 """
@@ -6,14 +6,19 @@ A push run writes it to Dagster's own state storage. It holds names, types and e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
+from heapq import nsmallest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
-from mc_push_dagster.model import AssetType, ColumnEdge, Gap, LineageEdge, Scope, TableRef, TableSnapshot
+from mc_push_dagster.model import AssetType, ColumnEdge, LineageEdge, Scope
+
+if TYPE_CHECKING:
+    from mc_push_dagster.ledger import EdgeRecord, TableRecord
 
 Parts = tuple[str, str, str]
 Schema = tuple[str, str]
@@ -30,11 +35,6 @@ class TableState(_Frozen):
     view: bool
     native_type: str
     columns: tuple[tuple[str, str, str | None], ...] = ()
-    description: str | None = None
-
-    @property
-    def ref(self) -> TableRef:
-        return TableRef(database=self.parts[0], schema=self.parts[1], name=self.parts[2])
 
 
 class WarehouseState(_Frozen):
@@ -62,39 +62,40 @@ class WarehouseState(_Frozen):
 
 
 def gather(
-    snapshots: Iterable[TableSnapshot | Gap],
-    edges: Iterable[LineageEdge],
-    column_edges: Iterable[ColumnEdge],
+    tables: Iterable[TableRecord],
+    edges: Iterable[EdgeRecord],
+    column_edges: Iterable[EdgeRecord],
     *,
     scope: Scope,
     max_tables: int,
 ) -> WarehouseState:
-    """Make the state from one pass over the catalog; at most `max_tables` tables stand in memory, however many there are."""
-    tables: list[TableState] = []
+    """Make the state from one pass over the ledger; at most `max_tables` tables stand in memory with their columns."""
     schemas: Counter[Schema] = Counter()
-    for table in snapshots:
-        if isinstance(table, Gap) or not scope.covers(table.ref):
-            continue
-        schemas[table.ref.database, table.ref.schema] += 1
-        if len(tables) < max_tables:
-            tables.append(_table(table))
-    listed = {table.parts for table in tables}
+
+    def in_scope() -> Iterator[TableRecord]:
+        for table in tables:
+            if scope.covers(table.ref):
+                schemas[table.ref.database, table.ref.schema] += 1
+                yield table
+
+    first = nsmallest(max_tables, in_scope(), key=lambda table: table.ref)
+    listed = {table.ref.parts for table in first}
     between: set[tuple[Parts, Parts]] = set()
     schema_edges: set[tuple[Schema, Schema]] = set()
-    for edge in edges:
+    for edge in _pushed(edges):
         source, destination = edge.source.parts, edge.destination.parts
         if source in listed and destination in listed and source != destination:
             between.add((source, destination))
         if source[:2] != destination[:2] and source[:2] in schemas and destination[:2] in schemas:
             schema_edges.add((source[:2], destination[:2]))
     return WarehouseState(
-        tables=tuple(tables),
+        tables=tuple(_table(table) for table in first),
         edges=tuple(sorted(between)),
         column_edges=tuple(
             sorted(
-                (e.source.parts, e.source_column, e.destination.parts, e.destination_column)
-                for e in column_edges
-                if (e.source.parts, e.destination.parts) in between
+                (edge.source.parts, edge.source_column, edge.destination.parts, edge.destination_column)
+                for edge in _pushed(column_edges)
+                if isinstance(edge, ColumnEdge) and edge.source.parts in listed and edge.destination.parts in listed
             )
         ),
         schemas=tuple(sorted(schemas.items())),
@@ -102,13 +103,17 @@ def gather(
     )
 
 
-def _table(table: TableSnapshot) -> TableState:
+def _pushed(records: Iterable[EdgeRecord]) -> Iterator[LineageEdge | ColumnEdge]:
+    """What Monte Carlo was given; an edge of another resource's table cannot be drawn here."""
+    return (record.edge for record in records if record.pushed_at is not None and record.edge.source_target is None)
+
+
+def _table(table: TableRecord) -> TableState:
     return TableState(
         parts=table.ref.parts,
-        view=table.asset_type is AssetType.VIEW,
+        view=table.asset_type == AssetType.VIEW,
         native_type=table.native_type,
         columns=tuple((c.name, c.type, c.description) for c in table.columns or ()),
-        description=table.description,
     )
 
 

@@ -7,18 +7,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeVar
 
 import dagster as dg
 
 from mc_push_dagster.orchestration.settings import RepresentTables
-from mc_push_dagster.orchestration.state import Parts, TableState, WarehouseState
+from mc_push_dagster.orchestration.state import TableState, WarehouseState
 
-# Serialised sizes, measured at 10,000 tables of 20 columns on dagster 1.13: 1.6 KB a spec and 1.3 KB of component metadata,
-# 210 bytes a column, 170 bytes a column of lineage.
+# Serialised sizes, measured at 10,000 tables of 20 columns on dagster 1.13: 1.6 KB a spec and 1.3 KB of component
+# metadata, 210 bytes a column, 170 bytes a column of lineage.
 SPEC_BYTES, COLUMN_BYTES, COLUMN_EDGE_BYTES = 2900, 210, 170
 
-Node = TypeVar("Node", bound=tuple[str, ...])
+Node = tuple[str, ...]
+"""(database, schema, table), or (database, schema) where schemas are shown."""
 
 
 class Detail(IntEnum):
@@ -132,34 +132,41 @@ def table_specs(
 ) -> list[dg.AssetSpec]:
     """Build one external asset for each table (or schema) that the budget allows; edges become dependencies.
 
-    Dagster refuses cycles, and warehouses have them (a table that is merged into itself by way of another): the edge that
-    would close one is left out here. It is pushed to Monte Carlo all the same.
+    Dagster refuses cycles, and warehouses have them (a table that is merged into itself by way of another): the edge
+    that would close one is left out here. It is pushed to Monte Carlo all the same.
     """
     chosen = fit(state, settings)
-    if chosen.detail is Detail.NONE:
-        return []
-    if chosen.detail is Detail.SCHEMAS:
-        props = {schema: _schema_props(schema, count, warehouse, warehouse_type) for schema, count in state.schemas}
-        shown: Mapping[Parts, TableState] = {}
-        edges: Iterable[tuple[tuple[str, ...], tuple[str, ...]]] = state.schema_edges
-    else:
-        shown = {table.parts: table for table in state.tables[: chosen.tables]}
-        props = {parts: _table_props(table, warehouse, warehouse_type) for parts, table in shown.items()}
-        edges = state.edges
-    base = {node: _base_spec(p, shown.get(node), chosen.detail) for node, p in props.items()}
+    shown = _shown(state, chosen, warehouse, warehouse_type)
     # Translated first and linked after, so that dependencies and column lineage follow a translated key.
-    translated = {node: get_asset_spec(p, base[node]) for node, p in props.items()}
-    keys = {node: spec.key for node, spec in translated.items()}
-    upstream = acyclic([edge for edge in edges if edge[0] in keys and edge[1] in keys])
+    specs = {
+        node: get_asset_spec(props, _base_spec(props, table, chosen.detail)) for node, (props, table) in shown.items()
+    }
+    keys = {node: spec.key for node, spec in specs.items()}
+    edges: Iterable[tuple[Node, Node]] = state.schema_edges if chosen.detail is Detail.SCHEMAS else state.edges
+    upstream = acyclic(
+        [(source, destination) for source, destination in edges if source in keys and destination in keys]
+    )
     columns = _column_lineage(state, keys) if chosen.detail >= Detail.COLUMN_LINEAGE else {}
     return [
         _linked(spec, [keys[source] for source in upstream.get(node, ())], columns.get(node))
-        for node, spec in translated.items()
+        for node, spec in specs.items()
     ]
 
 
+def _shown(
+    state: WarehouseState, chosen: Fit, warehouse: str, warehouse_type: str
+) -> dict[Node, tuple[TableProps, TableState | None]]:
+    """The nodes of the graph: tables, or schemas in their place."""
+    if chosen.detail is Detail.NONE:
+        return {}
+    if chosen.detail is Detail.SCHEMAS:
+        return {schema: (_schema_props(schema, n, warehouse, warehouse_type), None) for schema, n in state.schemas}
+    tables = state.tables[: chosen.tables]
+    return {table.parts: (_table_props(table, warehouse, warehouse_type), table) for table in tables}
+
+
 def acyclic(edges: Sequence[tuple[Node, Node]]) -> dict[Node, list[Node]]:
-    """Return the sources of each destination, less the edges that close a cycle; the same edges give the same answer."""
+    """Return the sources of each destination, less the edges that close a cycle; equal edges give equal answers."""
     upstream: dict[Node, list[Node]] = defaultdict(list)
     for source, destination in edges:
         upstream[destination].append(source)
@@ -213,10 +220,8 @@ def _linked(spec: dg.AssetSpec, upstream: Sequence[dg.AssetKey], lineage: dg.Tab
     return spec.merge_attributes(metadata={"dagster/column_lineage": lineage}) if lineage else spec
 
 
-def _column_lineage(
-    state: WarehouseState, keys: Mapping[tuple[str, ...], dg.AssetKey]
-) -> dict[tuple[str, ...], dg.TableColumnLineage]:
-    deps: dict[Parts, dict[str, list[dg.TableColumnDep]]] = defaultdict(lambda: defaultdict(list))
+def _column_lineage(state: WarehouseState, keys: Mapping[Node, dg.AssetKey]) -> dict[Node, dg.TableColumnLineage]:
+    deps: dict[Node, dict[str, list[dg.TableColumnDep]]] = defaultdict(lambda: defaultdict(list))
     for source, source_column, destination, column in state.column_edges:
         if source in keys and destination in keys:
             deps[destination][column].append(dg.TableColumnDep(asset_key=keys[source], column_name=source_column))
@@ -238,7 +243,6 @@ def _table_props(table: TableState, warehouse: str, warehouse_type: str) -> Tabl
         name=name,
         kind="view" if table.view else "table",
         native_type=table.native_type,
-        description=table.description,
     )
 
 
