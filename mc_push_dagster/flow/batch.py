@@ -6,7 +6,7 @@ Each event is written as JSON once; a body is its envelope plus those pieces, so
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -14,6 +14,7 @@ import orjson
 
 from mc_push_dagster.flow.events import Event
 from mc_push_dagster.flow.report import SetAside
+from mc_push_dagster.ledger.tables import digest63
 from mc_push_dagster.model import Feed
 
 Measure = Literal["raw", "gzip"]
@@ -35,7 +36,7 @@ class Batch:
     names: tuple[str, ...]
     """The events' names, in their order in the body."""
     keys: tuple[int, ...] = ()
-    """What `key` gave for each event; empty if none was asked for."""
+    """For query logs, `query_key` of each event."""
 
 
 def batches(
@@ -45,7 +46,6 @@ def batches(
     max_events: int,
     max_bytes: int,
     measure: Measure = "raw",
-    key: Callable[[Event], int] | None = None,
 ) -> Iterator[Batch | SetAside]:
     """Yield bodies of at most `max_events` events and `max_bytes` bytes, in the events' order; holds one body at a
     time.
@@ -73,7 +73,7 @@ def batches(
             )
             yield SetAside(feed=event.feed, name=event.name, reason=reason)
             continue
-        body.add(event, piece, key)
+        body.add(event, piece)
     if body.names:
         yield body.close()
 
@@ -92,6 +92,13 @@ def event_name(feed: Feed, wire: Mapping[str, Any]) -> str:
     return f"{asset['database']}:{asset['schema']}.{asset['name']}"
 
 
+def query_key(wire: Mapping[str, Any]) -> int:
+    """Return 63 bits that stand for a query: its id, or, where the warehouse gives none, its text, user and times."""
+    if wire.get("query_id"):
+        return digest63(wire["query_id"])
+    return digest63(wire["start_time"], wire["end_time"], wire.get("user") or "", wire["query_text"])
+
+
 def halves(feed: Feed, body: bytes) -> list[Batch]:
     """Split a body's events into two bodies with the same envelope; a body of one event is returned as it is."""
     envelope, wires = rebuild(body)
@@ -103,7 +110,8 @@ def joined(feed: Feed, envelope: Mapping[str, Any], wires: list[dict[str, Any]])
     """Put wire dicts into one body, whatever its size."""
     head = _head(envelope)
     body = head + b",".join(orjson.dumps(wire) for wire in wires) + _TAIL
-    return Batch(feed=feed, body=body, names=tuple(event_name(feed, wire) for wire in wires))
+    keys = tuple(query_key(wire) for wire in wires) if feed is Feed.QUERY_LOG else ()
+    return Batch(feed=feed, body=body, names=tuple(event_name(feed, wire) for wire in wires), keys=keys)
 
 
 def _head(envelope: Mapping[str, Any]) -> bytes:
@@ -192,15 +200,15 @@ class _Body:
     def takes(self, piece: bytes) -> bool:
         return len(self.names) < self._max_events and self._meter.takes(b"," + piece if self.names else piece)
 
-    def add(self, event: Event, piece: bytes, key: Callable[[Event], int] | None) -> None:
+    def add(self, event: Event, piece: bytes) -> None:
         if self._feed not in (None, event.feed):
             raise ValueError(f"events of two feeds in one body: {self._feed} and {event.feed}")
         self._feed = event.feed
         self._meter.add(b"," + piece if self.names else piece)
         self._pieces.append(piece)
         self.names.append(event.name)
-        if key is not None:
-            self._keys.append(key(event))
+        if event.feed is Feed.QUERY_LOG:
+            self._keys.append(query_key(event.wire))
 
     def close(self) -> Batch:
         assert self._feed is not None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from mc_push_dagster.ledger.catalog import LedgerCatalog
+from mc_push_dagster.ledger.graph import Due, EdgeKey
 from mc_push_dagster.ledger.lease import Lease
 from mc_push_dagster.ledger.records import (
     BatchRecord,
     BatchState,
+    Claim,
     EdgeRecord,
+    NewBatch,
+    PushedTable,
     PushKind,
     PushRecord,
     PushState,
     Receipt,
     Sample,
+    TableDigests,
     TableRecord,
     WindowRecord,
 )
@@ -21,15 +26,21 @@ from mc_push_dagster.ledger.store import Ledger
 __all__ = [
     "BatchRecord",
     "BatchState",
+    "Claim",
+    "Due",
+    "EdgeKey",
     "EdgeRecord",
     "Lease",
     "Ledger",
     "LedgerCatalog",
+    "NewBatch",
     "PushKind",
     "PushRecord",
     "PushState",
+    "PushedTable",
     "Receipt",
     "Sample",
+    "TableDigests",
     "TableRecord",
     "WindowRecord",
 ]

@@ -15,7 +15,6 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.event import listen
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.pool import StaticPool
 
 from mc_push_dagster.errors import FixConfiguration, MissingExtra, StorageFault
 from mc_push_dagster.ledger import tables as t
@@ -36,7 +35,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_create_everything,)
 
 
 class Database:
-    """A SQLite file or a PostgreSQL database with the ledger's tables; opened, and made if need be, at its first use."""
+    """A SQLite file or a PostgreSQL database with the ledger's tables; opened, or made, at its first use."""
 
     def __init__(self, url: str) -> None:
         self._url = _parsed(url)
@@ -80,14 +79,6 @@ class Database:
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that knows ON CONFLICT, which both databases spell alike."""
         return sqlite_insert(table) if self.file is not None else postgresql_insert(table)
-
-    def empty_copy(self) -> Database:
-        """A ledger in memory with nothing in it."""
-        copy = Database(self._url.render_as_string(hide_password=False))
-        copy._engine = _prepared(sa.create_engine("sqlite://", poolclass=StaticPool))
-        copy._url = make_url("sqlite:///:memory:")
-        _migrate(copy._engine, shown="memory")
-        return copy
 
     def close(self) -> None:
         if self._engine is not None:

@@ -30,11 +30,32 @@ Edge = LineageEdge | ColumnEdge
 _CHUNK = 500
 
 
-def edge_id(target_uuid: str, edge: Edge) -> int:
-    """Return the key of an edge that ends in one Monte Carlo resource."""
-    home = edge.source_target.resource_uuid if edge.source_target else target_uuid
-    columns = (edge.source_column, edge.destination_column) if isinstance(edge, ColumnEdge) else ()
-    return t.digest63(target_uuid, home, *edge.source.parts, *edge.destination.parts, *columns)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeKey:
+    """What makes an edge that edge, whatever the evidence."""
+
+    source: TableRef
+    destination: TableRef
+    source_column: str | None = None
+    destination_column: str | None = None
+    source_uuid: str | None = None
+    """The source's Monte Carlo resource, if it is another one than the destination's."""
+
+    @classmethod
+    def of(cls, edge: Edge) -> EdgeKey:
+        return cls(
+            source=edge.source,
+            destination=edge.destination,
+            source_column=edge.source_column if isinstance(edge, ColumnEdge) else None,
+            destination_column=edge.destination_column if isinstance(edge, ColumnEdge) else None,
+            source_uuid=edge.source_target.resource_uuid if edge.source_target else None,
+        )
+
+    def number(self, target_uuid: str) -> int:
+        """The ledger's key of the edge that ends in the resource `target_uuid`."""
+        columns = () if self.source_column is None else (self.source_column, self.destination_column or "")
+        home = self.source_uuid or target_uuid
+        return t.digest63(target_uuid, home, *self.source.parts, *self.destination.parts, *columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +82,7 @@ class Graph:
         """Remember edges: when they were first and last seen, and the most trusted evidence for each."""
         chunk: dict[int, Edge] = {}
         for edge in edges:
-            key = edge_id(target_uuid, edge)
+            key = EdgeKey.of(edge).number(target_uuid)
             before = chunk.get(key)
             if before is None or edge.evidence.confidence > before.evidence.confidence:
                 chunk[key] = edge
@@ -133,10 +154,10 @@ class Graph:
                 yield _edge(row)
 
     def record_pushed_edges(
-        self, target_uuid: str, edges: Iterable[Edge], *, push_id: str, seq: int, at: datetime
+        self, target_uuid: str, edges: Iterable[EdgeKey], *, push_id: str, seq: int, at: datetime
     ) -> None:
         """Record that an acknowledged body carried these edges, and that this is done."""
-        rows = [{"b_id": key} for key in sorted(edge_id(target_uuid, edge) for edge in edges)]
+        rows = [{"b_id": key} for key in sorted({edge.number(target_uuid) for edge in edges})]
         update = (
             sa.update(t.edges).where(t.edges.c.edge_id == sa.bindparam("b_id")).values(pushed_at=at, push_id=push_id)
         )
@@ -206,7 +227,7 @@ def _edges_query(target_uuid: str, *, columns: bool) -> sa.Select[Any]:
     )
 
 
-_NAMES: Sequence[str] = ("database_name", "schema_name", "table_name")
+_NAMES: Sequence[str] = ("database_name", "schema_name", "table_name", "asset_type", "last_seen")
 
 
 def _edge_row(
@@ -263,8 +284,11 @@ def _edge(row: Any) -> EdgeRecord:
         "destination": TableRef(
             database=row.destination_database_name, schema=row.destination_schema_name, name=row.destination_table_name
         ),
-        "source_type": AssetType(row.source_type),
-        "destination_type": AssetType(row.destination_type),
+        # The catalog knows better than a statement whether a name is a view.
+        "source_type": AssetType(row.source_asset_type if row.source_last_seen else row.source_type),
+        "destination_type": AssetType(
+            row.destination_asset_type if row.destination_last_seen else row.destination_type
+        ),
         "source_target": None,
         "evidence": Evidence(
             kind=EvidenceKind(row.evidence),

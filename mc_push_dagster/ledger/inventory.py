@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from mc_push_dagster.ledger import tables as t
 from mc_push_dagster.ledger.database import Database
-from mc_push_dagster.ledger.records import PushedTable, Sample, TableRecord
+from mc_push_dagster.ledger.records import Claim, PushedTable, Sample, TableDigests, TableRecord
 from mc_push_dagster.model import AssetType, Column, Fingerprint, TableRef, TableSnapshot, hour_bucket
 
 Item = TypeVar("Item")
@@ -85,6 +85,20 @@ class Inventory:
                     found[record.ref] = record
         return found
 
+    def digests(self, target_uuid: str, refs: Iterable[TableRef]) -> dict[TableRef, TableDigests]:
+        """Like `known`, without reading the schemas themselves."""
+        by_id = {t.table_id(target_uuid, ref): ref for ref in refs}
+        c = t.tables.c
+        found: dict[TableRef, TableDigests] = {}
+        with self._database.read() as connection:
+            for chunk in _chunks(list(by_id)):
+                query = sa.select(c.table_id, c.digest, c.pushed_digest, c.gone_since)
+                for row in connection.execute(query.where(c.table_id.in_(chunk), c.last_seen.is_not(None))):
+                    found[by_id[row.table_id]] = TableDigests(
+                        digest=row.digest, pushed_digest=row.pushed_digest, gone=row.gone_since is not None
+                    )
+        return found
+
     def schema_of(self, target_uuid: str, ref: TableRef) -> TableRecord | None:
         """What the ledger knows of one table, its schema included."""
         return self.known(target_uuid, [ref]).get(ref)
@@ -137,21 +151,25 @@ class Inventory:
         insert = self._database.insert(t.claims).on_conflict_do_nothing(index_elements=["table_id", "hour"])
         with self._database.write() as connection:
             for chunk in _chunks(sorted(by_id)):
-                connection.execute(insert, [{"table_id": i, "hour": hour, "push_id": push_id} for i in chunk])
+                connection.execute(
+                    insert, [{"table_id": i, "hour": hour, "push_id": push_id, "settled": False} for i in chunk]
+                )
                 mine = sa.select(t.claims.c.table_id).where(
                     t.claims.c.table_id.in_(chunk), t.claims.c.hour == hour, t.claims.c.push_id == push_id
                 )
                 held.update(by_id[i] for i in connection.scalars(mine))
         return frozenset(held)
 
-    def claimants(self, target_uuid: str, refs: Iterable[TableRef], *, hour: datetime) -> dict[TableRef, str]:
-        """Which push holds the hour's claim of each of `refs`; unclaimed ones are left out."""
+    def claimants(self, target_uuid: str, refs: Iterable[TableRef], *, hour: datetime) -> dict[TableRef, Claim]:
+        """Who holds the hour's claim of each of `refs`; unclaimed ones are left out."""
         by_id = {t.table_id(target_uuid, ref): ref for ref in refs}
-        found: dict[TableRef, str] = {}
+        found: dict[TableRef, Claim] = {}
         with self._database.read() as connection:
             for chunk in _chunks(sorted(by_id)):
                 query = sa.select(t.claims).where(t.claims.c.table_id.in_(chunk), t.claims.c.hour == hour_bucket(hour))
-                found.update({by_id[row.table_id]: row.push_id for row in connection.execute(query)})
+                found.update(
+                    {by_id[r.table_id]: Claim(push_id=r.push_id, settled=r.settled) for r in connection.execute(query)}
+                )
         return found
 
     def claims(self, target_uuid: str, hour: datetime) -> dict[TableRef, str]:
@@ -164,16 +182,15 @@ class Inventory:
         with self._database.read() as connection:
             return {_ref(row): row.push_id for row in connection.execute(query)}
 
-    def release(self, target_uuid: str, refs: Iterable[TableRef], *, hour: datetime, push_id: str) -> None:
-        """Give back a push's claims of tables whose body did not arrive."""
+    def release(self, target_uuid: str, push_id: str, *, keep: Iterable[TableRef] = ()) -> None:
+        """Give back a push's claims of tables that did not arrive, save those of `keep` (they may have arrived)."""
+        kept = {t.table_id(target_uuid, ref) for ref in keep}
+        mine = sa.select(t.claims.c.table_id).where(t.claims.c.push_id == push_id, t.claims.c.settled.is_(False))
         with self._database.write() as connection:
-            for chunk in _chunks(sorted(t.table_id(target_uuid, ref) for ref in refs)):
+            ids = sorted(i for i in connection.scalars(mine) if i not in kept)
+            for chunk in _chunks(ids):
                 connection.execute(
-                    sa.delete(t.claims).where(
-                        t.claims.c.table_id.in_(chunk),
-                        t.claims.c.hour == hour_bucket(hour),
-                        t.claims.c.push_id == push_id,
-                    )
+                    sa.delete(t.claims).where(t.claims.c.table_id.in_(chunk), t.claims.c.push_id == push_id)
                 )
 
     def forget_claims(self, before: datetime) -> None:
@@ -213,12 +230,19 @@ class Inventory:
             if p.measured
         ]
         update = sa.update(t.tables).where(t.tables.c.table_id == sa.bindparam("b_id"))
+        settle = (
+            sa.update(t.claims)
+            .where(t.claims.c.table_id == sa.bindparam("b_id"), t.claims.c.push_id == push_id)
+            .values(settled=True)
+        )
         insert = self._database.insert(t.samples).on_conflict_do_nothing(index_elements=["table_id", "hour"])
         with self._database.write() as connection:
             if schemas:
                 connection.execute(update, schemas)
             if samples:
                 connection.execute(insert, samples)
+            if pushed:
+                connection.execute(settle, [{"b_id": t.table_id(target_uuid, p.ref)} for p in pushed])
             mark_applied(connection, push_id, seq)
 
     def samples(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -130,7 +130,7 @@ class Pushes:
             return _insert(connection, push_id, target_uuid, [batch])[0]
 
     def split_batch(self, push_id: str, seq: int, target_uuid: str, parts: Iterable[NewBatch]) -> list[BatchRecord]:
-        """Let other bodies carry a body's events, in one transaction: each event always stands in exactly one of them."""
+        """Let other bodies carry a body's events, in one transaction: each event always stands in exactly one."""
         with self._database.write() as connection:
             _set_state(connection, push_id, seq, BatchState.SPLIT)
             return _insert(connection, push_id, target_uuid, list(parts))
@@ -170,15 +170,17 @@ class Pushes:
             )
             _set_state(connection, push_id, seq, BatchState.ACKNOWLEDGED)
 
-    def set_aside(self, push_id: str, seq: int, *, name: str, reason: str) -> None:
-        """Write down that the one event of a body cannot be sent."""
-        with self._database.write() as connection:
-            _set_state(connection, push_id, seq, BatchState.SET_ASIDE, note=orjson.dumps([name, reason]).decode())
+    def set_aside(self, push_id: str, seq: int, *, names: Sequence[str], reason: str) -> None:
+        """Write down that a body's events cannot be sent, by their names."""
+        self._refuse(push_id, seq, BatchState.SET_ASIDE, names, reason)
 
     def supersede(self, push_id: str, seq: int, *, reason: str) -> None:
         """Write down that a body is not sent any more, because a fresh collection takes its place."""
+        self._refuse(push_id, seq, BatchState.SUPERSEDED, (), reason)
+
+    def _refuse(self, push_id: str, seq: int, state: BatchState, names: Sequence[str], reason: str) -> None:
         with self._database.write() as connection:
-            _set_state(connection, push_id, seq, BatchState.SUPERSEDED, note=orjson.dumps(["", reason]).decode())
+            _set_state(connection, push_id, seq, state, note=orjson.dumps([names, reason]).decode())
 
     def batches(self, push_id: str, *, states: Iterable[BatchState] = ()) -> tuple[BatchRecord, ...]:
         """The bodies of a push in their order; empty `states` mean all."""
@@ -214,7 +216,7 @@ class Pushes:
             )
 
     def stored_bodies(self) -> Iterator[tuple[str, str, int, datetime]]:
-        """Push id, sha256, size and end of the push for each body that is kept although its push is over, oldest first."""
+        """Push id, sha256, size and end of the push for each body kept although its push is over, oldest first."""
         query = (
             sa.select(t.batches.c.push_id, t.batches.c.sha256, t.batches.c.size, t.pushes.c.finished_at)
             .join(t.pushes, t.pushes.c.push_id == t.batches.c.push_id)
@@ -317,7 +319,7 @@ def _push(row: Any) -> PushRecord:
 
 
 def _batch(row: Any) -> BatchRecord:
-    note = orjson.loads(row.note) if row.note else None
+    note = orjson.loads(row.note) if row.note else ((), None)
     return BatchRecord(
         push_id=row.push_id,
         seq=row.seq,
@@ -330,5 +332,6 @@ def _batch(row: Any) -> BatchRecord:
         maybe_twice=row.maybe_twice,
         applied=row.applied,
         covers=Window(start=row.covers_start, end=row.covers_end) if row.covers_start is not None else None,
-        note=(note[0], note[1]) if note else None,
+        refused=tuple(note[0]),
+        reason=note[1],
     )

@@ -32,6 +32,8 @@ class PushState(StrEnum):
     """It ended, and some bodies did not arrive; the next push of its kind sends them."""
     COMPLETE = "complete"
     """Every body arrived, save events that were set aside by name."""
+    SUPERSEDED = "superseded"
+    """It broke off before all was collected; its bodies arrived, a later push collected afresh."""
 
 
 class BatchState(StrEnum):
@@ -90,8 +92,10 @@ class BatchRecord:
     """Its consequences (samples, schemas, edges) stand in the ledger."""
     covers: Window | None = None
     """For query logs: the end times of its queries lie in here."""
-    note: tuple[str, str] | None = None
-    """Of an event that was set aside: its name and the reason."""
+    refused: tuple[str, ...] = ()
+    """Names of its events that were set aside."""
+    reason: str | None = None
+    """Why it was set aside or superseded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +151,24 @@ class Sample:
     changed_at: datetime | None
     push_id: str
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Which push may send one table's volume and freshness in one hour."""
+
+    push_id: str
+    settled: bool
+    """They went out and were acknowledged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableDigests:
+    """The digests of a `TableRecord`, by themselves."""
+
+    digest: str | None
+    pushed_digest: str | None
+    gone: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from mc_push_dagster.errors import StorageFault
 from mc_push_dagster.ledger import lease, tables
 from mc_push_dagster.ledger.database import MIGRATIONS, Database
 from mc_push_dagster.ledger.graph import Graph
@@ -52,17 +51,10 @@ class Ledger(Pushes, Inventory, Graph):
         """Take the lease `name` for three minutes, or return None if a process that may be alive holds it."""
         return lease.take(self._database, name, now)
 
-    def for_dry_run(self) -> Ledger:
-        """This ledger if it exists, else an empty one in memory: a dry run reads and never writes, not even a new
-        file.
-        """
+    def exists(self) -> bool:
+        """False only for a SQLite file that was not made yet."""
         file = self._database.file
-        if file is None or file.exists():
-            return self
-        empty = Ledger.__new__(Ledger)
-        empty._database = self._database.empty_copy()
-        empty.url = self.url
-        return empty
+        return file is None or file.exists()
 
     def check(self) -> str:
         """Write and take back one row; return in words what the ledger is.
@@ -80,6 +72,3 @@ class Ledger(Pushes, Inventory, Graph):
             probe.rollback()
             pushes = connection.scalar(sa.select(sa.func.count()).select_from(tables.pushes))
         return f"{self.url} can be written (schema {len(MIGRATIONS)}, {pushes:,} pushes)"
-
-
-__all__ = ["Ledger", "StorageFault"]

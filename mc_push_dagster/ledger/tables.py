@@ -149,6 +149,8 @@ claims = Table(
     Column("table_id", BigInteger, primary_key=True, autoincrement=False),
     Column("hour", Moment, primary_key=True),
     Column("push_id", String(64), nullable=False),
+    # The body with this table is acknowledged: the claim is never given back.
+    Column("settled", Boolean, nullable=False),
     Index("mc_push_claims_push", "push_id"),
 )
 
