@@ -328,7 +328,8 @@ _PATTERN = re.compile(r'(?:"(?:[^"]|"")+"|[^."]+)(?:\.(?:"(?:[^"]|"")+"|[^."]+))
 
 @lru_cache(maxsize=1024)
 def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile(translate(pattern), re.IGNORECASE)
+    # `[` stands for itself: SQL's LIKE, to which patterns are pushed down, has no classes of characters.
+    return re.compile(translate(pattern.replace("[", "[[]")), re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)

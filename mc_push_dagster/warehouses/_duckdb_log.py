@@ -34,7 +34,7 @@ QUERY_LOG_COLUMNS: Mapping[str, str] = {
 
 _REQUIRED = tuple(name for name, kind in QUERY_LOG_COLUMNS.items() if kind.endswith("NOT NULL"))
 _FETCH = 1000  # rows handed over at once
-_SLICE = 20_000  # queries sorted at once; about 40 MB at 2 kB of text each
+_SLICE = 50_000  # queries sorted at once; about 100 MB at 2 kB of text each, which DuckDB spills where memory is short
 _SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PART = re.compile(r'(?:^|\.)(?:"((?:[^"]|"")+)"|([^."]+))')
@@ -95,7 +95,7 @@ class QueryLog:
         sql = f"""{OWN} SELECT log.query_text, epoch_us(log.started_at), epoch_us(log.ended_at), {optional}
             FROM {self.table} log
             WHERE {self._ended_in("$1", "$2")} AND NOT coalesce(starts_with(log.query_text, $3), false)
-            ORDER BY log.ended_at, {self._column("query_id")}"""  # noqa: S608
+            ORDER BY log.ended_at{", log.query_id" if "query_id" in self.columns else ""}"""  # noqa: S608
         with closing(connection.cursor()) as planner:
             for start, end in self._slices(planner, _micros(window.start), _micros(window.end)):
                 for row in rows_of(connection.execute(sql, [start, end, OWN])):
@@ -137,7 +137,7 @@ def table_parts(name: str) -> tuple[str, ...]:
         FixConfiguration: if it is no such name.
     """
     found = list(_PART.finditer(name))
-    if not 1 <= len(found) <= 3 or "".join(match.group() for match in found) != name:
+    if not 1 <= len(found) <= 3 or name.startswith(".") or "".join(match.group() for match in found) != name:
         raise FixConfiguration(f"query_log_table is no table name: {name!r}; write schema.table or db.schema.table")
     return tuple(match[1].replace('""', '"') if match[1] else match[2] for match in found)
 

@@ -67,7 +67,7 @@ class DuckDBSettings(Settings):
     query_log_table: str | None = Field(
         default=None, description='The table that holds the query log, e.g. ops.query_log or "my db".ops.query_log.'
     )
-    memory_limit: str = Field(default="256MB", pattern=r"^\d+ ?[KMGT]i?B$", description="What DuckDB may use to read.")
+    memory_limit: str = Field(default="128MB", pattern=r"^\d+ ?[KMGT]i?B$", description="What DuckDB may use to read.")
 
 
 class DuckDB(Warehouse):
@@ -264,7 +264,7 @@ def _open(settings: DuckDBSettings) -> Any:
         try:
             connection.execute("SET TimeZone = 'UTC'")
             for name, path in settings.attach.items():
-                connection.execute(f"ATTACH ? AS {quote(name)} (READ_ONLY)", [path])
+                connection.execute(f"ATTACH IF NOT EXISTS ? AS {quote(name)} (READ_ONLY)", [path])
         except duckdb.Error:
             connection.close()
             raise
