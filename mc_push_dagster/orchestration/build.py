@@ -11,7 +11,7 @@ from mc_push_dagster.config import PushConfig
 from mc_push_dagster.orchestration import assets
 from mc_push_dagster.orchestration._compat import in_run_process
 from mc_push_dagster.orchestration.checks import push_checks
-from mc_push_dagster.orchestration.plan import Execute, GetAssetSpec, GetPushSpec, Plan
+from mc_push_dagster.orchestration.plan import Clock, Execute, GetAssetSpec, GetPushSpec, Plan
 from mc_push_dagster.orchestration.resources import PushStation
 from mc_push_dagster.orchestration.schedules import cadence
 from mc_push_dagster.orchestration.sensors import watchers
@@ -34,7 +34,7 @@ def build_monte_carlo_definitions(
     get_asset_spec: GetAssetSpec | None = None,
     get_push_spec: GetPushSpec | None = None,
     execute: Execute | None = None,
-    now: datetime | None = None,
+    clock: Clock = lambda: datetime.now(UTC),
 ) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that push one warehouse; no connection is opened.
 
@@ -62,11 +62,11 @@ def build_monte_carlo_definitions(
         plan,
         execute=execute or (lambda context, station: assets.push(context, station, plan)),
         get_push_spec=get_push_spec or (lambda name, spec: spec),
-        today=now or datetime.now(UTC),
+        today=clock(),
     )
     own = dg.Definitions(
         assets=[*tables, *pushes],
-        asset_checks=[push_checks(plan)],
+        asset_checks=[push_checks(plan, clock=clock)],
         resources={plan.resource: PushStation(config=config, demo=plan.settings.demo)},
     )
-    return dg.Definitions.merge(own, cadence(plan), watchers(plan))
+    return dg.Definitions.merge(own, cadence(plan), watchers(plan, clock=clock))

@@ -3,14 +3,14 @@
 # No `from __future__ import annotations` here: Dagster reads the annotation of `context` itself.
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from mc_push_dagster.errors import PushError
 from mc_push_dagster.orchestration import evidence
-from mc_push_dagster.orchestration.plan import CATALOG, Plan
+from mc_push_dagster.orchestration.plan import CATALOG, Clock, Plan
 from mc_push_dagster.orchestration.schedules import VERIFIED
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ QUESTIONS = {
 }
 
 
-def push_checks(plan: Plan) -> dg.AssetChecksDefinition:
+def push_checks(plan: Plan, *, clock: Clock) -> dg.AssetChecksDefinition:
     """One op for the four checks, each of which can be run by itself at any time."""
 
     @dg.multi_asset_check(
@@ -48,15 +48,15 @@ def push_checks(plan: Plan) -> dg.AssetChecksDefinition:
         chosen = {key.name for key in context.selected_asset_check_keys}
         with plan.station(context.resources) as station:
             for name in (name for name in QUESTIONS if name in chosen):
-                yield answer(plan, name, station)
+                yield answer(plan, name, station, now=clock())
 
     return checks
 
 
-def answer(plan: Plan, name: str, station: "Station") -> dg.AssetCheckResult:
+def answer(plan: Plan, name: str, station: "Station", *, now: datetime) -> dg.AssetCheckResult:
     """Ask one question; what keeps us from an answer is a failed check with the reason, not a failed run."""
     try:
-        found = QUESTIONS[name](station, now=datetime.now(UTC))
+        found = QUESTIONS[name](station, now=now)
     except PushError as error:
         found = evidence.Finding(passed=False, words=str(error), warn=True)
     return dg.AssetCheckResult(

@@ -16,6 +16,8 @@ from mc_push_dagster.warehouses import load
 from mc_push_dagster.warehouses.base import Warehouse
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mc_push_dagster.assembly import Station
     from mc_push_dagster.orchestration.tables import TableProps
 
@@ -23,6 +25,8 @@ CATALOG, LINEAGE, QUERY_LOGS = "table_catalog", "lineage_graph", "query_logs"
 
 GetAssetSpec = Callable[["TableProps", dg.AssetSpec], dg.AssetSpec]
 GetPushSpec = Callable[[str, dg.AssetSpec], dg.AssetSpec]
+Clock = Callable[[], "datetime"]
+"""Tells the time, in UTC."""
 Execute = Callable[[dg.AssetExecutionContext, "Station"], Iterator[dg.MaterializeResult]]
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from mc_push_dagster.errors import PushError
 from mc_push_dagster.model import Fingerprint, Gap, Window
 from mc_push_dagster.orchestration._compat import sensor_deadline_seconds
-from mc_push_dagster.orchestration.plan import CATALOG, QUERY_LOGS, Plan
+from mc_push_dagster.orchestration.plan import CATALOG, QUERY_LOGS, Clock, Plan
 from mc_push_dagster.orchestration.schedules import log_offset
 
 PARTITION_FORMAT = "%Y-%m-%d-%H:%M"
@@ -48,7 +48,7 @@ def look(
     fingerprints: Iterator[Fingerprint | Gap],
     *,
     deadline: float,
-    clock: Callable[[], float],
+    stopwatch: Callable[[], float],
 ) -> Drift:
     """Compare fingerprints with the last ones until the deadline; what was not reached keeps its old digest."""
     digests, changed, baseline, gaps = dict(before.digests), [], [], []
@@ -63,7 +63,7 @@ def look(
             elif digests[item.database] != digest:
                 changed.append(item.database)
             digests[item.database] = digest
-        if clock() >= deadline:
+        if stopwatch() >= deadline:
             unfinished = True
             break
     return Drift(
@@ -75,17 +75,17 @@ def look(
     )
 
 
-def watchers(plan: Plan) -> dg.Definitions:
+def watchers(plan: Plan, *, clock: Clock) -> dg.Definitions:
     """The sensors that the settings ask for."""
     found = []
     if plan.settings.drift_sensor.enabled:
         found.append(drift_sensor(plan))
     if plan.settings.backlog_sensor.enabled:
-        found.append(backlog_sensor(plan))
+        found.append(backlog_sensor(plan, clock=clock))
     return dg.Definitions(sensors=found)
 
 
-def drift_sensor(plan: Plan, *, clock: Callable[[], float] = time.monotonic) -> dg.SensorDefinition:
+def drift_sensor(plan: Plan, *, stopwatch: Callable[[], float] = time.monotonic) -> dg.SensorDefinition:
     """One cheap statement per database and tick; on drift a run that pushes the changed tables' schemas."""
     settings = plan.settings.drift_sensor
     op = f"{plan.prefix}_snapshot"
@@ -99,11 +99,11 @@ def drift_sensor(plan: Plan, *, clock: Callable[[], float] = time.monotonic) -> 
         required_resource_keys=plan.resources,
     )
     def schema_drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        deadline = clock() + sensor_deadline_seconds()
+        deadline = stopwatch() + sensor_deadline_seconds()
         before = DriftCursor.parse(context.cursor)
         try:
             with plan.station(context.resources) as station:
-                drift = look(before, station.warehouse.fingerprints(), deadline=deadline, clock=clock)
+                drift = look(before, station.warehouse.fingerprints(), deadline=deadline, stopwatch=stopwatch)
         except PushError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         cursor = drift.cursor.model_dump_json()
@@ -131,7 +131,7 @@ def _quiet(drift: Drift) -> str:
     return "; ".join([*words, *drift.gaps])
 
 
-def backlog_sensor(plan: Plan) -> dg.SensorDefinition:
+def backlog_sensor(plan: Plan, *, clock: Clock) -> dg.SensorDefinition:
     """Requests missed query-log hours, a few at a time; Dagster's schedules never catch up on partitions."""
     settings = plan.settings.backlog_sensor
 
@@ -143,7 +143,7 @@ def backlog_sensor(plan: Plan) -> dg.SensorDefinition:
         asset_selection=dg.AssetSelection.assets(plan.key(QUERY_LOGS)),
     )
     def query_log_backlog(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        now = datetime.now(UTC)
+        now = clock()
         done = context.instance.get_materialized_partitions(plan.key(QUERY_LOGS))
         busy = _under_way(context.instance, plan)
         wanted = [hour for hour in due_hours(plan, now) if hour not in done and hour not in busy]

@@ -41,7 +41,9 @@ def build(station: FakeStation) -> Build:
 
     def make(hooks: dict[str, Any] | None = None, **settings: Any) -> dg.Definitions:
         config = PushConfig(name="shop", warehouse={"type": "duckdb", "path": "nowhere.duckdb"})
-        made = build_monte_carlo_definitions(config, DagsterSettings.model_validate(settings), now=NOW, **(hooks or {}))
+        made = build_monte_carlo_definitions(
+            config, DagsterSettings.model_validate(settings), clock=lambda: NOW, **(hooks or {})
+        )
         return dg.Definitions(
             assets=made.assets,
             asset_checks=made.asset_checks,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import dagster as dg
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ def big(tables: int, columns: int = 20) -> WarehouseState:
     """A warehouse of `tables` tables in ten schemas, each fed by the one before."""
     names = tuple(sorted(("db", f"s{n % 10}", f"t{n:06d}") for n in range(tables)))
     types = tuple((f"column_{n:02d}", "VARCHAR", None) for n in range(columns))
-    edges = tuple(sorted(zip(names, names[1:], strict=False)))
+    edges = tuple(sorted(pairwise(names)))
     return WarehouseState(
         tables=tuple(TableState(parts=n, view=False, native_type="BASE TABLE", columns=types) for n in names),
         edges=edges,
