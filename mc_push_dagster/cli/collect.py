@@ -1,0 +1,39 @@
+"""`mc-push collect`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from mc_push_dagster.cli.options import closed_hours, config_option, hours_option, json_option, open_config, opened_station
+from mc_push_dagster.cli.screen import bars, out, print_json
+
+
+@click.command()
+@config_option
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("manifests"),
+    show_default=True,
+    help="Folder for the manifest; it is made if need be.",
+)
+@hours_option
+@json_option
+def collect(config_path: Path | None, folder: Path, hours: int, as_json: bool) -> None:
+    """Read catalog, lineage and query log, and write a manifest that `mc-push push --manifest` sends.
+
+    Collecting and pushing can thus be two steps on two machines: only the second needs Monte Carlo's keys.
+    """
+    config = open_config(config_path)
+    with opened_station(config) as station, bars(quiet=as_json) as progress:
+        windows = closed_hours(station, hours, now=datetime.now(UTC))
+        manifest = station.pusher.collect(folder, windows=windows, progress=progress)
+    if as_json:
+        print_json({"manifest": manifest})
+    else:
+        out.print(f"Collected: {manifest}")
+        out.print(f"Push it with: mc-push push --manifest {manifest}")
