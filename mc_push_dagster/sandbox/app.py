@@ -7,7 +7,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mc_push_dagster.sandbox import control, rest
+from mc_push_dagster.sandbox import control, graphql, rest
 from mc_push_dagster.sandbox.contract import HEADERS
 from mc_push_dagster.sandbox.world import World
 
@@ -29,12 +29,13 @@ class SaysSo:
         await self._app(scope, receive, marked)
 
 
-def build_app(world: World) -> Starlette:
+def build_app(world: World) -> ASGIApp:
     """Put the sandbox together around its data."""
     app = Starlette(
-        routes=[*rest.routes, *control.routes],
+        routes=[*rest.routes, *graphql.routes, *control.routes],
         # So that no page of another site reaches the sandbox through a name that resolves to 127.0.0.1.
-        middleware=[Middleware(SaysSo), Middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_NAMES)],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_NAMES)],
     )
     app.state.world = world
-    return app
+    # Around everything, so that also an answer to our own mistake (500) says whose it is.
+    return SaysSo(app)

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mc_push_dagster.errors import FixConfiguration, StorageFault
 from mc_push_dagster.sandbox.app import build_app
 from mc_push_dagster.sandbox.contract import BODY_LIMIT, INGEST_SCOPE
-from mc_push_dagster.sandbox.faults import Fault, FaultPlan
+from mc_push_dagster.sandbox.faults import Fault
 from mc_push_dagster.sandbox.journal import SeenRequest, seen
 from mc_push_dagster.sandbox.keys import IntegrationKey, add_key, add_warehouse
 from mc_push_dagster.sandbox.world import Settings, World, open_world
@@ -215,6 +215,3 @@ def _running(world: World, listener: socket.socket) -> Iterator[None]:
         world.stopping.set()
         server.should_exit = True
         thread.join(15)
-
-
-__all__ = ["Fault", "FaultPlan", "Sandbox", "serve"]

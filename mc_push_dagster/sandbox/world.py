@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -47,7 +46,6 @@ class World:
     settings: Settings
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: hanging requests end."""
-    graphql_guard: threading.Lock = field(default_factory=threading.Lock)
 
 
 def open_world(
