@@ -94,6 +94,10 @@ class PushConfig(_Model):
     forbid_change_sources: tuple[ChangeSource, ...] = Field(
         default=(), description="Data-change times of these provenances are not pushed, e.g. `ddl polluted`."
     )
+    demo: bool = Field(
+        default=False,
+        description="Build the demo shop at warehouse.path on first use, and push to a sandbox only, whatever keys are set.",
+    )
     lineage_window_hours: int = Field(default=24, ge=1, description="How far back the query log is read for lineage.")
     minimum_confidence: float = Field(default=0.5, ge=0, le=1, description="Edges below are kept and shown, not pushed.")
 

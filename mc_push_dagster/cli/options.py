@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -49,9 +49,9 @@ def demo_config_path() -> Path:
 
 
 def open_config(path: Path | None) -> PushConfig:
-    """Read the named configuration; the demo's, with its shop built on first use, where none is named."""
+    """Read the named configuration, the demo's where none is named; the demo's shop is built on first use."""
     config = read(path or demo_config_path())
-    if path is None:
+    if config.demo:
         from mc_push_dagster.sandbox.demo import build
 
         build(Path(config.warehouse["path"]), now=datetime.now(UTC))
@@ -59,16 +59,26 @@ def open_config(path: Path | None) -> PushConfig:
 
 
 @contextmanager
-def opened_station(config: PushConfig) -> Iterator[Station]:
-    """Open everything a push needs; without any key or endpoint in the environment the sandbox serves for the time being."""
-    with ExitStack() as stack:
-        connection = Connection.from_environment(config.monte_carlo, os.environ)
-        if connection is None:
-            from mc_push_dagster.sandbox import serve
+def opened_connection(config: PushConfig) -> Iterator[Connection]:
+    """Yield whom to talk to: Monte Carlo by the environment's keys, or a sandbox served for the time being.
 
-            box = stack.enter_context(serve(home() / "sandbox"))
-            connection = Connection.to_sandbox(box)
-        yield stack.enter_context(open_station(config, connection))
+    The demo's made-up tables never go to a real account, whatever keys are set.
+    """
+    connection = Connection.from_environment(config.monte_carlo, os.environ)
+    if connection is not None and (connection.is_sandbox or not config.demo):
+        yield connection
+        return
+    from mc_push_dagster.sandbox import serve
+
+    with serve(home() / "sandbox") as box:
+        yield Connection.to_sandbox(box)
+
+
+@contextmanager
+def opened_station(config: PushConfig) -> Iterator[Station]:
+    """Open everything a push needs (see `opened_connection`)."""
+    with opened_connection(config) as connection, open_station(config, connection) as station:
+        yield station
 
 
 def closed_hours(station: Station, hours: int, *, now: datetime) -> list[Window]:
