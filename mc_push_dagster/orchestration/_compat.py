@@ -11,10 +11,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+import dagster as dg
+
 # Not exported by `dagster.components`, yet the documented way to give a component a `translation` attribute.
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 __all__ = [
+    "Described",
     "TranslationFn",
     "TranslationFnResolver",
     "in_run_process",
@@ -25,6 +30,31 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class Described(dg.Resolvable):
+    """Keeps the fields' descriptions in the schema that Dagster's tools and editors show for `defs.yaml`.
+
+    Dagster derives that schema from the class and drops the description of each field that has a default.
+    """
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        derived = super().model()
+        lost = [
+            (field, ours.description)
+            for name, field in derived.model_fields.items()
+            if field.description is None and (ours := _fields(cls)[name]).description is not None
+        ]
+        for field, description in lost:
+            field.description = description
+        if lost:
+            derived.model_rebuild(force=True)
+        return derived
+
+
+def _fields(cls: type) -> Mapping[str, FieldInfo]:
+    return cls.model_fields if issubclass(cls, BaseModel) else {}
 
 
 def register_library(name: str, version: str) -> None:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from mc_push_dagster.config import PushConfig
 from mc_push_dagster.model import ChangeSource
 from mc_push_dagster.orchestration import assets
-from mc_push_dagster.orchestration._compat import TranslationFn, TranslationFnResolver, state_storage_at_hand
+from mc_push_dagster.orchestration._compat import Described, TranslationFn, TranslationFnResolver, state_storage_at_hand
 from mc_push_dagster.orchestration.build import build_monte_carlo_definitions, state_key
 from mc_push_dagster.orchestration.catalog_state import write_state
 from mc_push_dagster.orchestration.plan import Plan
@@ -34,7 +34,7 @@ _VERSIONED = DefsStateConfigArgs.versioned_state_storage().management_type
 
 
 @dg.scaffold_with(MonteCarloPushScaffolder)
-class MonteCarloPushComponent(dg.StateBackedComponent, PushConfig, DagsterSettings, dg.Resolvable):
+class MonteCarloPushComponent(dg.StateBackedComponent, PushConfig, DagsterSettings, Described):
     """Push one warehouse's catalog, lineage and query logs to Monte Carlo, every hour, and check that they arrived.
 
     The warehouse's own tables appear as external assets with columns and lineage. All attributes of `PushConfig` are
@@ -80,7 +80,7 @@ class MonteCarloPushComponent(dg.StateBackedComponent, PushConfig, DagsterSettin
     @property
     def config(self) -> PushConfig:
         """What the flow needs to know, without what only Dagster needs."""
-        return PushConfig.model_validate({name: getattr(self, name) for name in PushConfig.model_fields})
+        return PushConfig.model_validate(self.model_dump(include=set(PushConfig.model_fields)))
 
     @property
     def settings(self) -> DagsterSettings:

@@ -9,21 +9,22 @@ import dagster as dg
 from pydantic import ConfigDict, Field
 
 from mc_push_dagster.config import DeliveryConfig, MonteCarloConfig, ScopeConfig
+from mc_push_dagster.orchestration._compat import Described
 
 
-class ScopeAttributes(ScopeConfig, dg.Resolvable):
+class ScopeAttributes(ScopeConfig, Described):
     """`PushConfig.scope`, with Dagster's templates."""
 
 
-class MonteCarloAttributes(MonteCarloConfig, dg.Resolvable):
+class MonteCarloAttributes(MonteCarloConfig, Described):
     """`PushConfig.monte_carlo`, with Dagster's templates."""
 
 
-class DeliveryAttributes(DeliveryConfig, dg.Resolvable):
+class DeliveryAttributes(DeliveryConfig, Described):
     """`PushConfig.delivery`, with Dagster's templates."""
 
 
-class _Settings(dg.Model, dg.Resolvable):
+class _Settings(dg.Model, Described):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

@@ -215,7 +215,7 @@ def _base_spec(props: TableProps, table: TableState | None, detail: Detail) -> d
 
 
 def _linked(spec: dg.AssetSpec, upstream: Sequence[dg.AssetKey], lineage: dg.TableColumnLineage | None) -> dg.AssetSpec:
-    if upstream:
+    if upstream and not spec.deps:  # dependencies that a translation sets take the place of ours
         spec = spec.merge_attributes(deps=upstream)
     return spec.merge_attributes(metadata={"dagster/column_lineage": lineage}) if lineage else spec
 
