@@ -12,7 +12,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -63,6 +63,30 @@ class Key:
         return self.id.startswith(SANDBOX_PREFIX)
 
 
+class PlainKey(Protocol):
+    """A key as the sandbox shows it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def secret(self) -> str: ...
+
+
+class SandboxLike(Protocol):
+    """What a running sandbox tells about itself."""
+
+    @property
+    def ingest_endpoint(self) -> str: ...
+    @property
+    def api_endpoint(self) -> str: ...
+    @property
+    def ingest_key(self) -> PlainKey: ...
+    @property
+    def api_key(self) -> PlainKey: ...
+    @property
+    def resource_uuid(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """Both endpoints of one Monte Carlo, real or sandbox, and the keys for them.
@@ -95,6 +119,17 @@ class Connection:
                 raise EndpointMismatch(
                     f"{real} {kind} key ({key.id}) would go to {place} ({endpoint}): unset one of the two"
                 )
+
+    @classmethod
+    def to_sandbox(cls, box: SandboxLike) -> Self:
+        """Connect to a running sandbox with its own keys."""
+        return cls(
+            ingest_endpoint=box.ingest_endpoint,
+            api_endpoint=box.api_endpoint,
+            ingest_key=Key.of(box.ingest_key.id, box.ingest_key.secret),
+            api_key=Key.of(box.api_key.id, box.api_key.secret),
+            resource_uuid=box.resource_uuid,
+        )
 
     def _endpoints(self) -> tuple[tuple[str, str], tuple[str, str]]:
         return (("ingest endpoint", self.ingest_endpoint), ("API endpoint", self.api_endpoint))

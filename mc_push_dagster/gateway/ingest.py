@@ -18,7 +18,7 @@ import orjson
 from mc_push_dagster.errors import BrokenContract, EndpointMismatch, MaybeDelivered
 from mc_push_dagster.gateway.connection import Connection
 from mc_push_dagster.gateway.pycarlo_import import without_schema
-from mc_push_dagster.gateway.refusals import json_of, refusal
+from mc_push_dagster.gateway.refusals import json_of, mask, refusal
 from mc_push_dagster.gateway.transport import Transport
 from mc_push_dagster.model import Feed
 
@@ -143,8 +143,8 @@ class _Classes:
                     "Content-Type": "application/json",
                 }
                 place = self.session_endpoint.rstrip("/") + path
-                reply = self._transport.post(place, raw, headers)
-                error = refusal(reply, place=place, secrets=(self._secret,), now=self._now())
+                reply = mask(self._transport.post(place, raw, headers), (self._secret,))
+                error = refusal(reply, place=place, now=self._now())
                 if error is not None:
                     raise error
                 return json_of(reply)

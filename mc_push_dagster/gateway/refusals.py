@@ -34,7 +34,15 @@ def json_of(reply: Reply) -> Any:
         return None
 
 
-def refusal(reply: Reply, *, place: str, secrets: Iterable[str], now: datetime) -> PushError | None:
+def mask(reply: Reply, secrets: Iterable[str]) -> Reply:
+    """Return the answer without our secrets, should it echo them."""
+    body = reply.body
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"***")
+    return replace(reply, body=body)
+
+
+def refusal(reply: Reply, *, place: str, now: datetime) -> PushError | None:
     """Return the error for an answer, or None for a 2xx.
 
     Source: push-ingest-api, "Error codes", "Troubleshooting"; 408 and 429 by airflow-mcd, which expects them of this
@@ -43,7 +51,6 @@ def refusal(reply: Reply, *, place: str, secrets: Iterable[str], now: datetime) 
     status = reply.status
     if 200 <= status < 300:
         return None
-    reply = _masked(reply, secrets)
     said = f"{place} answered {status}{_words(reply)}"
     if status in (408, 425, 429) or status >= 500:
         after = _retry_after(reply.headers.get("retry-after"), now)
@@ -65,14 +72,6 @@ _ACCESS = {
     401: "the key's id or secret is wrong, or it is of the wrong kind (an ingestion key is no API key nor the reverse)",
     403: "the key may not do this for this resource; use a key that covers it, or widen this one",
 }
-
-
-def _masked(reply: Reply, secrets: Iterable[str]) -> Reply:
-    """The answer without our secrets, should it echo them."""
-    body = reply.body
-    for secret in secrets:
-        body = body.replace(secret.encode(), b"***")
-    return replace(reply, body=body)
 
 
 def _words(reply: Reply) -> str:
