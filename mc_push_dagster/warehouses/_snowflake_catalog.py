@@ -21,13 +21,13 @@ from mc_push_dagster.model import (
 from mc_push_dagster.warehouses import _snowflake_rows as rows
 from mc_push_dagster.warehouses import _snowflake_sql as sql
 from mc_push_dagster.warehouses._snowflake_grants import grant_for, visibility
-from mc_push_dagster.warehouses._snowflake_session import UNREADABLE, Key, Reader, Row, TooMuchData
+from mc_push_dagster.warehouses._snowflake_session import UNREADABLE, Denied, Key, Reader, Row, TooMuchData
 from mc_push_dagster.warehouses._snowflake_settings import SnowflakeOptions
 
 log = logging.getLogger(__name__)
 
 SHOW_LIMIT = 10_000
-"""SHOW commands end here without a word (SQL reference, "SHOW <objects>", usage notes)."""
+"""SHOW commands answer no more rows than this (SQL reference, "SHOW <objects>", usage notes)."""
 
 _STRUCTURED = ("ARRAY", "OBJECT", "MAP")
 
@@ -194,7 +194,7 @@ class Catalog:
                 if ref is not None and self._scope.covers(ref):
                     found[ref] = row["written_at"]
         except UNREADABLE as error:
-            if self._options.access_history == "required":
+            if self._options.access_history == "required" or not isinstance(error, Denied):
                 yield Gap(
                     subject="SNOWFLAKE.ACCOUNT_USAGE.ACCESS_HISTORY", reason=_why(error, "ACCESS_HISTORY", self._reader)
                 )

@@ -9,7 +9,7 @@ from mc_push_dagster.model import ColumnEdge, Evidence, EvidenceKind, Gap, Linea
 from mc_push_dagster.warehouses import _snowflake_rows as rows
 from mc_push_dagster.warehouses import _snowflake_sql as sql
 from mc_push_dagster.warehouses._snowflake_grants import grant_for, named
-from mc_push_dagster.warehouses._snowflake_session import UNREADABLE, Key, Reader, Row
+from mc_push_dagster.warehouses._snowflake_session import UNREADABLE, Denied, Key, Reader, Row
 from mc_push_dagster.warehouses._snowflake_settings import SnowflakeOptions
 
 log = logging.getLogger(__name__)
@@ -22,15 +22,18 @@ def edges(
 ) -> Iterator[Edge | Gap]:
     """Edges into tables in scope: those of writes in `window`, and the standing ones of views and dynamic tables."""
     if options.access_history != "off":
+        optional = options.access_history == "auto"
         for statement, edge, key in (
             (sql.table_lineage(window), _table_edge, _table_key),
             (sql.column_lineage(window), _column_edge, _column_key),
         ):
-            for item in _read(reader, statement, edge, key, subject="ACCESS_HISTORY"):
-                if isinstance(item, Gap) and options.access_history == "auto":
-                    log.info("Snowflake: %s cannot be read; lineage of writes comes from the query log", item.subject)
-                elif isinstance(item, Gap) or scope.covers(item.destination):
-                    yield item
+            try:
+                for item in _read(reader, statement, edge, key, subject="ACCESS_HISTORY", optional=optional):
+                    if isinstance(item, Gap) or scope.covers(item.destination):
+                        yield item
+            except Denied:
+                log.info("Snowflake: ACCESS_HISTORY cannot be read; lineage of writes comes from the query log")
+                break
     yield from _read(reader, sql.dependencies(scope), _dependency, _dependency_key, subject="OBJECT_DEPENDENCIES")
     if databases:
         for item in _read(reader, sql.dynamic_tables(databases[0]), _dynamic, _dynamic_key, subject="DYNAMIC_TABLES"):
@@ -39,14 +42,23 @@ def edges(
 
 
 def _read(
-    reader: Reader, statement: sql.Statement, edge: Callable[[Row], Edge | None], key: Key, *, subject: str
+    reader: Reader,
+    statement: sql.Statement,
+    edge: Callable[[Row], Edge | None],
+    key: Key,
+    *,
+    subject: str,
+    optional: bool = False,
 ) -> Iterator[Edge | Gap]:
+    """The edges of one source; what cannot be read is a gap, or raised where it is `optional` and denied."""
     try:
         for row in reader.rows(statement, key=key):
             found = edge(row)
             if found is not None and found.source != found.destination:
                 yield found
     except UNREADABLE as error:
+        if optional and isinstance(error, Denied):
+            raise
         yield Gap(subject=f"lineage from {subject}", reason=f"{error}; {_way_out(subject, reader.role)}")
 
 
