@@ -1,0 +1,76 @@
+"""Statements that sqlglot does not parse but that move data or names, read from their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlglot.tokens import Token, TokenType
+
+from mc_push_dagster.lineage.names import Name
+from mc_push_dagster.lineage.reader import Reader
+from mc_push_dagster.lineage.steps import Flow, Rename, Step
+from mc_push_dagster.lineage.writes import flow
+
+
+def command_steps(tokens: Sequence[Token], reader: Reader) -> Iterator[Step]:
+    """What an `ALTER TABLE` or `CREATE STREAM` that sqlglot leaves as text does; nothing for anything else."""
+    words = [t.text.upper() for t in tokens]
+    if words[:2] == ["ALTER", "TABLE"]:
+        yield from _alter(tokens, words, reader)
+    elif words[:1] == ["CREATE"] and "STREAM" in words[:4] and "ON" in words:
+        yield from _stream(tokens, words, reader)
+    elif words[:1] in (["EXEC"], ["EXECUTE"]) and words[1:2] == ["SP_RENAME"] and len(tokens) > 4:
+        old, new = (tuple(tokens[i].text.split(".")) for i in (2, 4))
+        name = reader.locate(old).name
+        yield Rename(old=name, new=(*name[:-1], new[-1]))
+
+
+def _alter(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Iterator[Step]:
+    target, after = name_at(tokens, 2, reader)
+    if not target:
+        return
+    marks = {
+        # Hive: the partition's data moves from the second table into the first.
+        ("EXCHANGE", "PARTITION"): ("WITH", "TABLE"),
+        # Redshift: rows move.
+        ("APPEND", "FROM"): ("APPEND", "FROM"),
+        # PostgreSQL: the attached table's rows become the parent's.
+        ("ATTACH", "PARTITION"): ("ATTACH", "PARTITION"),
+    }
+    for (first, second), start in marks.items():
+        if list(words[after : after + 2]) == [first, second]:
+            at = next((i for i in range(after, len(words) - 1) if tuple(words[i : i + 2]) == start), None)
+            source, _ = name_at(tokens, at + 2, reader) if at is not None else ((), 0)
+            if source:
+                yield _whole(reader, source, target)
+
+
+def _stream(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Iterator[Step]:
+    name, _ = name_at(tokens, words.index("STREAM") + 1, reader)
+    at = words.index("ON")
+    source, _ = name_at(tokens, at + 2, reader)
+    if name and source and words[at + 1] in ("TABLE", "VIEW"):
+        yield _whole(reader, source, name)
+
+
+def _whole(reader: Reader, source: Name, target: Name) -> Flow:
+    """All columns flow, each into the one of its name."""
+    table = reader.read(source)
+    return flow(reader, reader.locate(target).name, [(o, o.name) for o in table.outputs()])
+
+
+def name_at(tokens: Sequence[Token], index: int, reader: Reader) -> tuple[Name, int]:
+    """The dotted name that starts at `index`, in the dialect's case, and the index after it."""
+    parts: list[str] = []
+    while index < len(tokens) and tokens[index].text.upper() in ("IF", "NOT", "EXISTS", "ONLY", "TABLE"):
+        index += 1
+    while index < len(tokens):
+        token = tokens[index]
+        if token.token_type in (TokenType.STRING, TokenType.NUMBER, TokenType.L_PAREN) or not token.text:
+            break
+        parts += [reader.rules.fold(token.text, quoted=token.token_type is TokenType.IDENTIFIER)]
+        index += 1
+        if index >= len(tokens) or tokens[index].token_type is not TokenType.DOT:
+            break
+        index += 1
+    return tuple(p for part in parts for p in part.split(".")), index

@@ -1,0 +1,289 @@
+"""Queries: what a SELECT gives, column by column, and which tables it reads.
+
+A resolver of our own over sqlglot's syntax tree. `qualify()` and `lineage()` of sqlglot copy and rewrite the tree for each
+column; here each query is walked once, so that a statement costs little more than its parsing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from sqlglot import exp
+
+from mc_push_dagster.lineage.lookup import Lookup
+from mc_push_dagster.lineage.names import Name, Rules
+from mc_push_dagster.lineage.relations import (
+    NOTHING,
+    STAR,
+    Derived,
+    Output,
+    Relation,
+    Source,
+    Sources,
+    Table,
+    United,
+    renamed,
+)
+from mc_push_dagster.lineage.scope import Scope
+from mc_push_dagster.lineage.sources import join_sources
+from mc_push_dagster.lineage.stars import expand
+from mc_push_dagster.lineage.values import column_path, sources_of
+
+QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
+_RECURSION_PASSES = 3
+_FILTERS = ("where", "having", "qualify", "group", "order", "distinct", "cluster", "sort", "windows", "limit")
+
+
+class Reader:
+    """Walks the queries of one statement and remembers what they read."""
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        rules: Rules,
+        *,
+        database: str | None = None,
+        schema: str | None = None,
+        tick: Callable[[], None] = lambda: None,
+        text_of: Callable[[exp.Expr], str] | None = None,
+    ) -> None:
+        self.lookup = lookup
+        self.rules = rules
+        self.database = database
+        self.schema = schema
+        self.variables: set[str] = set()
+        """Names of script variables, in lower case: they look like columns."""
+        self.tick = tick
+        self.text_of = text_of or _plain_text
+        self.reads: dict[Name, bool] = {}
+        """Tables read, in order of appearance; True where their columns are known."""
+        self.indirect: set[Source] = set()
+        self.resolved = 0
+        self.unresolved = 0
+
+    # -- tables ------------------------------------------------------------------------------------------------------
+
+    def parts(self, table: exp.Table) -> Name:
+        """The parts of a table's name in the dialect's case, as far as they are written."""
+        return tuple(self.rules.fold(p.name, quoted=bool(p.args.get("quoted"))) for p in table.parts if p.name)
+
+    def locate(self, parts: Sequence[str]) -> Table:
+        """The table that a name means; it is not counted as read."""
+        name, columns = self.lookup.find(tuple(parts), self.database, self.schema)
+        return Table(name, columns)
+
+    def read(self, parts: Sequence[str]) -> Table:
+        """The table that a name means, counted as read."""
+        table = self.locate(parts)
+        self.reads[table.name] = table.closed
+        return table
+
+    # -- queries -----------------------------------------------------------------------------------------------------
+
+    def query(self, node: exp.Expr, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
+        """The relation that a query gives."""
+        self.tick()
+        ctes = self.with_ctes(node, outer, ctes)
+        if isinstance(node, exp.Select):
+            return self._select(node, outer, ctes)
+        if isinstance(node, exp.SetOperation):
+            return self._set_operation(node, outer, ctes)
+        if isinstance(node, exp.Subquery) and isinstance(node.this, QUERIES) and not node.args.get("pivots"):
+            inner = self.query(node.this, outer, ctes)
+            return self._aliased(inner, node)
+        if isinstance(node, exp.Values):
+            return self._aliased(self.values(node, Scope(ctes, outer)), node)
+        # TABLE t, FROM t, a parenthesised join, PIVOT as a statement ...
+        scope = Scope(ctes, outer)
+        join_sources(self, scope, node)
+        return expand(scope, None, None)
+
+    def _aliased(self, relation: Relation, node: exp.Expr) -> Relation:
+        columns = alias_columns(node)
+        return renamed(relation, columns) if columns else relation
+
+    def with_ctes(self, node: exp.Expr, outer: Scope | None, ctes: dict[str, Relation]) -> dict[str, Relation]:
+        """The common table expressions in force inside `node`."""
+        clause = node.args.get("with_")
+        if clause is None:
+            return ctes
+        known = dict(ctes)
+        for cte in clause.expressions:
+            name = cte.alias.lower()
+            body = cte.this
+            recursive = (clause.args.get("recursive") or self.rules.recursion_unmarked) and _calls(body, name)
+            relation = self._recursive(body, cte, outer, known) if recursive else self._cte_body(body, outer, known)
+            known[name] = self._aliased(relation, cte)
+        return known
+
+    def _cte_body(self, body: exp.Expr, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
+        if isinstance(body, (exp.Insert, exp.Update, exp.Delete, exp.Merge)):
+            target = body.find(exp.Table)
+            return self.locate(self.parts(target)) if target is not None else Derived([])
+        if isinstance(body, (*QUERIES, exp.Table)):
+            return self.query(body, outer, ctes)
+        # ClickHouse and others: WITH expression AS name.
+        return Derived([Output(body.alias_or_name, sources_of(self, body, Scope(ctes, outer)))])
+
+    def _recursive(self, body: exp.Expr, cte: exp.Expr, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
+        while isinstance(body, exp.Subquery) and not body.args.get("with_"):
+            body = body.this
+        known = self.with_ctes(body, outer, ctes)
+        if not isinstance(body, exp.SetOperation):
+            return self.query(body, outer, ctes)
+        relation = self.query(body.this, outer, known)
+        for _ in range(_RECURSION_PASSES):
+            before = [o.sources for o in relation.outputs()]
+            inner = {**known, cte.alias.lower(): self._aliased(relation, cte)}
+            relation = United([relation, self.query(body.expression, outer, inner)])
+            if [o.sources for o in relation.outputs()] == before:
+                break
+        return relation
+
+    def _set_operation(self, node: exp.SetOperation, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
+        # A union of a thousand selects is a tree a thousand levels deep on its left side: walk it without recursion.
+        right: list[tuple[exp.SetOperation, exp.Expr]] = []
+        first: exp.Expr = node
+        while isinstance(first, exp.SetOperation) and (first is node or not first.args.get("with_")):
+            right.append((first, first.expression))
+            first = first.this
+        relation = self.query(first, outer, ctes)
+        group = [relation]
+        for operation, branch in reversed(right):
+            found = self.query(branch, outer, ctes)
+            if isinstance(operation, exp.Except):
+                continue  # what is taken away gives no values
+            if operation.args.get("by_name"):
+                group = [United([*group, found], by_name=True)]
+            else:
+                group.append(found)
+        for operation, _ in right:
+            self._filters(operation, Scope(ctes, outer, [], {}, {}))
+        return group[0] if len(group) == 1 else United(group)
+
+    def all_columns(self, scope: Scope) -> Relation:
+        """What a bare star over `scope` gives."""
+        return expand(scope, None, None)
+
+    def values(self, node: exp.Values, scope: Scope) -> Relation:
+        """Rows of values: each column is made of all that stands in it."""
+        columns: list[set[Source]] = []
+        for row in node.expressions:
+            items = row.expressions if isinstance(row, exp.Tuple) else [row]
+            columns.extend(set() for _ in range(len(items) - len(columns)))
+            for column, item in zip(columns, items, strict=False):
+                if not isinstance(item, exp.Literal):
+                    column |= sources_of(self, item, scope)
+        return Derived([Output(f"column{i}", frozenset(c)) for i, c in enumerate(columns, 1)])
+
+    # -- select ------------------------------------------------------------------------------------------------------
+
+    def _select(self, node: exp.Select, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
+        scope = Scope(ctes, outer, aliases_usable=self.rules.lateral_aliases)
+        source = node.args.get("from_")
+        if source is not None:
+            join_sources(self, scope, source.this)
+        for item in (*(node.args.get("joins") or ()), *(node.args.get("laterals") or ())):
+            join_sources(self, scope, item)
+        return self.select_items(node, scope)
+
+    def select_items(self, node: exp.Select, scope: Scope) -> Relation:
+        """The select list of `node` over sources that stand in `scope` already."""
+        outputs: list[Output] = []
+        opens: list[Relation] = []
+        for position, item in enumerate(node.expressions):
+            for output, relation in self._item(item, scope, position):
+                outputs.append(output)
+                if relation is not None and relation not in opens:
+                    opens.append(relation)
+                if output.named and output.name != STAR:
+                    scope.aliases.setdefault(output.name.lower(), output)
+        scope.aliases_usable = True
+        self._filters(node, scope)
+        match = node.args.get("match")
+        if match is not None:
+            for measure in match.args.get("measures") or ():
+                outputs.append(Output(measure.this.alias_or_name, sources_of(self, measure.this, scope)))
+        return Derived(outputs, opens)
+
+    def _item(self, item: exp.Expr, scope: Scope, position: int) -> Iterator[tuple[Output, Relation | None]]:
+        if item.is_star or isinstance(item, exp.Columns):
+            relation = expand(scope, item, self)
+            opens = relation if not relation.closed else None
+            yield from ((output, opens) for output in relation.outputs())
+            if opens is not None and not relation.outputs():
+                yield Output(STAR, NOTHING), opens
+            return
+        if isinstance(item, exp.Aliases):
+            sources = sources_of(self, item.this, scope)
+            yield from ((Output(self.column_name(a), sources), None) for a in item.aliases)
+            return
+        sources = sources_of(self, item, scope)
+        name, named = self.output_name(item, position)
+        yield Output(name, sources, named=named), None
+
+    def output_name(self, item: exp.Expr, position: int) -> tuple[str, bool]:
+        """The name of a select item, and whether somebody gave it."""
+        if isinstance(item, (exp.Alias, exp.PropertyEQ)):
+            alias = item.args.get("alias") or item.this
+            return self.column_name(alias), True
+        path = column_path(item)
+        if path:
+            return self.rules.fold(path[-1], quoted=_quoted(item)), True
+        if isinstance(item, exp.Subquery) and item.alias:
+            return self.column_name(item.args["alias"]), True
+        return self.text_of(item) or f"_{position}", False
+
+    def column_name(self, node: exp.Expr) -> str:
+        """An identifier in the dialect's case."""
+        return self.rules.fold(node.name, quoted=_quoted(node))
+
+    def _filters(self, node: exp.Expr, scope: Scope) -> None:
+        """What decides which rows there are, but not what stands in them."""
+        for key in _FILTERS:
+            clause = node.args.get(key)
+            if isinstance(clause, exp.Expr):
+                self.condition(clause, scope)
+            elif isinstance(clause, list):
+                for part in clause:
+                    self.condition(part, scope)
+
+    def condition(self, node: exp.Expr, scope: Scope) -> None:
+        """Remember the columns of a filter or a join key as indirect evidence."""
+        self.indirect |= sources_of(self, node, scope, filtering=True)
+
+
+def alias_columns(node: exp.Expr) -> list[str]:
+    """The column names of `AS t(a, b)`."""
+    alias = node.args.get("alias")
+    return [c.name for c in alias.args.get("columns") or ()] if isinstance(alias, exp.TableAlias) else []
+
+
+def _quoted(node: exp.Expr) -> bool:
+    identifier = node if isinstance(node, exp.Identifier) else node.find(exp.Identifier)
+    if isinstance(node, exp.Column):
+        identifier = node.this
+    elif isinstance(node, exp.Dot):
+        identifier = node.expression
+    return bool(identifier is not None and identifier.args.get("quoted"))
+
+
+def _calls(body: exp.Expr, name: str) -> bool:
+    """True if the right side of a set operation reads `name` and its left side does not: a recursion."""
+    while isinstance(body, exp.Subquery):
+        body = body.this
+    if not isinstance(body, exp.SetOperation):
+        return False
+    return _mentions(body.expression, name) and not _mentions(body.this, name)
+
+
+def _mentions(node: exp.Expr, name: str) -> bool:
+    return any(t.name.lower() == name and not t.args.get("db") for t in node.find_all(exp.Table))
+
+
+_SPACE = re.compile(r"\s+")
+
+
+def _plain_text(node: exp.Expr) -> str:
+    return _SPACE.sub(" ", node.sql(comments=False))

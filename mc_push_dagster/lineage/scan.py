@@ -1,0 +1,85 @@
+"""Table names by keywords alone, for text that could not be parsed in time, or at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlglot.tokens import Token, TokenType
+
+from mc_push_dagster.lineage.commands import name_at
+from mc_push_dagster.lineage.names import Name
+from mc_push_dagster.lineage.reader import Reader
+from mc_push_dagster.lineage.steps import Flow
+
+_NAMES = frozenset({TokenType.VAR, TokenType.IDENTIFIER})
+_NOT_NAMES = frozenset("SELECT VALUES LATERAL UNNEST TABLE FLATTEN WITH ( ".split())
+_WRITES = {
+    "INSERT": ("INTO", "OVERWRITE", "TABLE"),
+    "MERGE": ("INTO",),
+    "CREATE": ("TABLE", "VIEW"),
+    "REPLACE": ("INTO",),
+    "UPDATE": (),
+}
+
+
+def scanned(tokens: Sequence[Token], reader: Reader, view: Name | None = None) -> Iterator[Flow]:
+    """The flow of one statement as its keywords show it: the first table written, all tables after FROM, JOIN, USING."""
+    words = [t.text.upper() if t.token_type is not TokenType.IDENTIFIER else "" for t in tokens]
+    target, start = _written(tokens, words, reader)
+    ctes = {
+        tokens[i].text.lower()
+        for i in range(len(tokens) - 2)
+        if words[i + 1] == "AS" and tokens[i + 2].token_type is TokenType.L_PAREN
+    }
+    reads: dict[Name, None] = {}
+    for i in range(start, len(tokens)):
+        if words[i] not in ("FROM", "JOIN", "USING", ","):
+            continue
+        if words[i] == "," and not _in_from(words, i):
+            continue
+        parts, _ = _plain_name(tokens, i + 1, reader)
+        if parts and not (len(parts) == 1 and parts[0].lower() in ctes):
+            reads[reader.locate(parts).name] = None
+    destination = view or (reader.locate(target).name if target else None)
+    if destination is not None or reads:
+        yield Flow(destination=destination, reads=tuple(reads), resolved=0.0, tables_only=True)
+
+
+def _written(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> tuple[Name, int]:
+    for i, word in enumerate(words):
+        if word not in _WRITES:
+            continue
+        at = i + 1
+        if word == "CREATE":
+            at = next((j + 1 for j in range(i, min(i + 8, len(words))) if words[j] in _WRITES[word]), 0)
+            if not at:
+                return (), 0
+        while at < len(words) and words[at] in _WRITES[word]:
+            at += 1
+        parts, after = _plain_name(tokens, at, reader)
+        return parts, after
+    return (), 0
+
+
+def _plain_name(tokens: Sequence[Token], index: int, reader: Reader) -> tuple[Name, int]:
+    while index < len(tokens) and tokens[index].token_type is TokenType.L_PAREN:
+        index += 1
+    if index < len(tokens) and tokens[index].text.upper() in _NOT_NAMES:
+        return (), index
+    parts, after = name_at(tokens, index, reader)
+    if after < len(tokens) and tokens[after].token_type is TokenType.L_PAREN:
+        return (), after  # a function
+    return parts, after
+
+
+def _in_from(words: Sequence[str], index: int) -> bool:
+    """True if the comma at `index` parts two items of a FROM clause."""
+    for i in range(index - 1, max(index - 12, -1), -1):
+        if words[i] == "FROM":
+            return True
+        if words[i] in ("SELECT", "WHERE", "ON", "BY", "(", ")", "SET", "VALUES", "IN"):
+            return False
+    return False
+
+
+__all__ = ["scanned"]

@@ -1,0 +1,150 @@
+"""Scripts: procedures, blocks and dynamic SQL, cut down to the statements in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.tokens import Token, TokenType
+
+from mc_push_dagster.lineage.tokens import split
+
+_STARTERS = frozenset(
+    "SELECT WITH INSERT UPDATE MERGE DELETE CREATE DROP ALTER TRUNCATE COPY EXECUTE UNLOAD USE FROM REPLACE CACHE EXPORT "
+    "UPSERT BEGIN IF WHILE FOR LOOP DECLARE EXEC".split()
+)
+_BLOCK_ENDS = ("THEN", "DO", "LOOP", "BEGIN", "ELSE", "REPEAT")
+_CONTROL = frozenset("BEGIN IF ELSEIF ELSIF ELSE WHILE FOR LOOP REPEAT DO EXCEPTION WHEN DECLARE END CASE".split())
+_STRINGS = frozenset({TokenType.STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING, TokenType.NATIONAL_STRING})
+_CODE = ("SQL", "PLPGSQL")
+
+
+@dataclass(slots=True)
+class Piece:
+    """One statement of a script: its tokens with the text they index, or what else it says about the script."""
+
+    tokens: list[Token]
+    text: str
+    variables: tuple[str, ...] = ()
+
+
+def pieces(text: str, dialect: Dialect, *, nested: int = 0) -> Iterator[Piece]:
+    """The statements in `text`, those in procedures, blocks and EXECUTE IMMEDIATE among them.
+
+    Raises:
+        sqlglot.errors.TokenError: if the text is no token stream of the dialect.
+    """
+    yield from _unwrapped(list(split(dialect.tokenize(text))), text, dialect, nested)
+
+
+def _unwrapped(chunks: list[list[Token]], text: str, dialect: Dialect, nested: int) -> Iterator[Piece]:
+    for chunk in chunks:
+        inner = _code_in(chunk, nested)
+        if inner is not None:
+            yield from pieces(inner, dialect, nested=nested + 1)
+            continue
+        declared = _declared(chunk)
+        if declared:
+            yield Piece([], text, declared)
+        chunk = _body(chunk)
+        if chunk:
+            inner = _code_in(chunk, nested)
+            if inner is not None:
+                yield from pieces(inner, dialect, nested=nested + 1)
+            else:
+                yield Piece(_plain(chunk), text)
+
+
+def _word(chunk: list[Token], index: int) -> str:
+    return chunk[index].text.upper() if index < len(chunk) else ""
+
+
+def _code_in(chunk: list[Token], nested: int) -> str | None:
+    """SQL that stands in a string: EXECUTE IMMEDIATE '...', UNLOAD ('...'), the body of a procedure, DO $$...$$."""
+    first, second = _word(chunk, 0), _word(chunk, 1)
+    if nested > 3:
+        return None
+    if first in ("EXECUTE", "EXEC") and (second == "IMMEDIATE" or chunk[1:2] and chunk[1].token_type in _STRINGS):
+        return _joined(chunk[2 if second == "IMMEDIATE" else 1 :])
+    if first == "UNLOAD":
+        return _joined(chunk[2:] if second == "(" else chunk[1:])
+    if first == "DO" and len(chunk) > 1:
+        return next((t.text for t in chunk[1:] if t.token_type in _STRINGS), None)
+    if first == "CREATE" and "PROCEDURE" in (second, _word(chunk, 3)):
+        words = [t.text.upper() for t in chunk]
+        language = words[words.index("LANGUAGE") + 1] if "LANGUAGE" in words[:-1] else "SQL"
+        body = [t for i, t in enumerate(chunk) if t.token_type in _STRINGS and words[i - 1] == "AS"]
+        return body[0].text if body and language in _CODE else None
+    return None
+
+
+def _joined(chunk: list[Token]) -> str | None:
+    """A string, or strings put together with `||`; None where a variable is among them."""
+    parts: list[str] = []
+    for token in chunk:
+        if token.token_type in _STRINGS:
+            parts.append(token.text)
+        elif token.token_type is not TokenType.DPIPE:
+            break
+    return "".join(parts) or None
+
+
+def _declared(chunk: list[Token]) -> tuple[str, ...]:
+    """Names of variables that a DECLARE or LET makes."""
+    if _word(chunk, 0) not in ("DECLARE", "LET", "SET"):
+        return ()
+    names = [chunk[1].text.lower()] if len(chunk) > 1 else []
+    for before, token in zip(chunk[1:], chunk[2:], strict=False):
+        if before.token_type is not TokenType.COMMA or _word(chunk, 0) != "DECLARE":
+            break
+        names.append(token.text.lower())
+    return tuple(names)
+
+
+def _body(chunk: list[Token]) -> list[Token]:
+    """What is left of a run of tokens after control words: the statement inside, or nothing."""
+    while chunk:
+        first = _word(chunk, 0)
+        if first == "CREATE" and _defines_code(chunk):
+            chunk = _after(chunk, ("BEGIN",)) or _after(chunk, ("AS",))
+        elif first == "BEGIN" and len(chunk) > 1 and _word(chunk, 1) not in ("TRANSACTION", "WORK", "TRAN"):
+            chunk = chunk[1:]
+        elif first in _CONTROL and first != "BEGIN":
+            chunk = _after(chunk, _BLOCK_ENDS)
+        elif first in ("LET", "SET", "BEGIN", "RETURN", "CALL", "EXPLAIN", "DESCRIBE", "DESC", "SHOW"):
+            return []
+        elif len(chunk) > 2 and chunk[1].token_type is TokenType.COLON and _word(chunk, 2) in _STARTERS | _CONTROL:
+            chunk = chunk[2:]  # label: LOOP
+        else:
+            return chunk
+    return []
+
+
+def _defines_code(chunk: list[Token]) -> bool:
+    words = {_word(chunk, i) for i in (1, 3)}
+    return bool(words & {"PROCEDURE", "TASK"})
+
+
+def _after(chunk: list[Token], words: tuple[str, ...]) -> list[Token]:
+    """The tokens from the first statement that follows one of `words` outside parentheses."""
+    level = 0
+    for i, token in enumerate(chunk):
+        if token.token_type is TokenType.L_PAREN:
+            level += 1
+        elif token.token_type is TokenType.R_PAREN:
+            level -= 1
+        elif level == 0 and token.text.upper() in words and _word(chunk, i + 1) in _STARTERS:
+            return chunk[i + 1 :]
+    return []
+
+
+def _plain(chunk: list[Token]) -> list[Token]:
+    """The same statement without words that sqlglot does not know and that change nothing for lineage."""
+    if _word(chunk, 0) != "CREATE":
+        return chunk
+    for i in range(1, min(len(chunk), 6)):
+        if _word(chunk, i) in ("TABLE", "VIEW"):
+            drop = {j for j in range(1, i) if _word(chunk, j) in ("SNAPSHOT", "STREAMING", "LIVE", "HYBRID")}
+            return [t for j, t in enumerate(chunk) if j not in drop] if drop else chunk
+    return chunk
