@@ -519,8 +519,9 @@ def test_slices_of_a_window_keep_order_and_lose_nothing(shop, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from /proc")
 def test_memory_stays_constant_over_windows_of_millions(tmp_path):
-    """A window of 1.5 million queries (3 GB of text) needs no more memory than one of a tenth of it."""
+    """A window of 900,000 queries (1.7 GB of text) needs no more memory than one of a third of it."""
     path = tmp_path / "shop.duckdb"
     with writing(path) as connection:
         connection.execute(f"CREATE SCHEMA ops; {LOG_DDL}")
@@ -529,10 +530,10 @@ def test_memory_stays_constant_over_windows_of_millions(tmp_path):
                SELECT 'q' || i AS query_id, repeat(md5(i::VARCHAR), 60) AS query_text,
                       moment AS started_at, moment AS ended_at
                FROM (SELECT i, TIMESTAMPTZ '2026-03-01 12:00:00+00' + to_milliseconds(2 * i) AS moment
-                     FROM range(1500000) t(i))"""
+                     FROM range(900000) t(i))"""
         )
     code = """
-import resource, sys
+import re, sys
 from datetime import timedelta
 from mc_push_dagster.model import Scope, Window
 from mc_push_dagster.warehouses.duckdb import DuckDB, DuckDBSettings, QUERY_LOG_COLUMNS
@@ -541,7 +542,8 @@ start = datetime(2026, 3, 1, 12, tzinfo=UTC)
 warehouse = DuckDB.from_settings(DuckDBSettings(path=sys.argv[1], query_log_table="ops.query_log"), scope=Scope())
 window = Window(start=start, end=start + timedelta(seconds=float(sys.argv[2])))
 count = sum(1 for _ in warehouse.queries(window))
-print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not ru_maxrss: that begins at what the parent process held.
+print(count, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
 """
 
     def run(seconds: int) -> tuple[int, int]:
@@ -551,10 +553,10 @@ print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         count, megabytes = out.stdout.split()
         return int(count), int(megabytes)
 
-    small, large = run(300), run(3000)
-    assert (small[0], large[0]) == (150_000, 1_500_000)
+    small, large = run(600), run(1800)
+    assert (small[0], large[0]) == (300_000, 900_000)
     assert large[1] < small[1] * 1.2 + 20, (small, large)
-    assert large[1] < 400
+    assert large[1] < 350
 
 
 # Configuration
