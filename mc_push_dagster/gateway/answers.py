@@ -57,7 +57,7 @@ class CatalogEntry:
     full_table_id: str
     table_type: str | None
     ingest_type: str | None
-    """How it came in: PUSH for ours."""
+    """How it came in; the values are not documented."""
     invocation_id: str | None
     """Of the push that last wrote it."""
     last_observed: datetime | None

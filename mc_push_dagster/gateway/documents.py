@@ -21,10 +21,9 @@ query Warehouses {
 """
 
 TABLES = """
-query Tables($dwId: UUID, $fullTableId: String, $invocation: String, $ingestType: String, $deleted: Boolean,
-             $first: Int, $after: String) {
-  getTables(dwId: $dwId, fullTableId: $fullTableId, ingestInvocationId: $invocation, ingestType: $ingestType,
-            isDeleted: $deleted, first: $first, after: $after) {
+query Tables($dwId: UUID, $fullTableId: String, $invocation: String, $deleted: Boolean, $first: Int, $after: String) {
+  getTables(dwId: $dwId, fullTableId: $fullTableId, ingestInvocationId: $invocation, isDeleted: $deleted, first: $first,
+            after: $after) {
     edges { node { mcon fullTableId tableType ingestType ingestInvocationId lastObserved isDeleted } }
     pageInfo { hasNextPage endCursor }
   }

@@ -75,7 +75,6 @@ class GraphQLReader:
         *,
         full_table_ids: Collection[str] | None = None,
         invocation_id: str | None = None,
-        pushed_only: bool = False,
         deleted: bool | None = False,
     ) -> Iterator[CatalogEntry]:
         """Yield tables of the catalog, in pages of 500: all, those of one push request, or those named.
@@ -86,8 +85,6 @@ class GraphQLReader:
         filters: dict[str, Any] = {"dwId": resource_uuid, "deleted": deleted}
         if invocation_id is not None:
             filters["invocation"] = invocation_id
-        if pushed_only:
-            filters["ingestType"] = "PUSH"
         if full_table_ids is None:
             yield from self._tables(filters)
             return
