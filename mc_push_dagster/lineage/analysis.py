@@ -107,6 +107,7 @@ class Analyzer:
                 if isinstance(tree, exp.Command):
                     steps += command_steps(tokens, reader)
                 elif tree is not None:
+                    texts.made = view is not None or isinstance(tree, (exp.Create, exp.Cache))
                     steps += steps_of(tree, reader, view)
             return steps, None, texts.literal
         except OutOfTime:

@@ -44,11 +44,8 @@ class DictCatalog:
             return None
         wanted = (before[-2] if len(before) > 1 else database, before[-1] if before else schema)
         found = self._lookup(wanted[0], wanted[1], name)
-        shard = _SHARD.match(name)
-        if found is None and shard is not None:
-            # BigQuery's date shards stand in some catalogs as one table.
-            for form in ("_yyyymmdd", "_*"):
-                found = found or self._lookup(wanted[0], wanted[1], shard[1] + form)
+        for form in () if found is not None else shard_forms(name):
+            found = found or self._lookup(wanted[0], wanted[1], form)
         if found is None and name.endswith("*"):
             found = self._newest_shard(wanted[0], wanted[1], name[:-1].lower())
         return found
@@ -69,6 +66,12 @@ class DictCatalog:
             if _agrees(ref, database, schema)
         ]
         return max(shards, default=None)
+
+
+def shard_forms(name: str) -> tuple[str, ...]:
+    """The names under which a catalog may keep all date shards of a BigQuery table as one."""
+    shard = _SHARD.match(name)
+    return (f"{shard[1]}_yyyymmdd", f"{shard[1]}_*") if shard is not None and shard[1] else ()
 
 
 def _fold(ref: TableRef) -> tuple[str, str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from mc_push_dagster.lineage.catalog import Catalog
+from mc_push_dagster.lineage.catalog import Catalog, shard_forms
 from mc_push_dagster.lineage.names import Name
 
 _PARTS = 3
@@ -51,10 +51,17 @@ class SchemaLookup:
             self._by_last.setdefault(name[-1].lower(), []).append((name, list(columns)))
 
     def find(self, parts: Name, database: str | None, schema: str | None) -> tuple[Name, Sequence[str] | None]:
+        for last in (parts[-1], *shard_forms(parts[-1])):
+            found = self._find((*parts[:-1], last), database, schema)
+            if found is not None:
+                return found
+        return completed(parts, database, schema), None
+
+    def _find(self, parts: Name, database: str | None, schema: str | None) -> tuple[Name, list[str]] | None:
         full = completed(parts, database, schema)
         fits = [(name, columns) for name, columns in self._by_last.get(parts[-1].lower(), ()) if _fits(name, full)]
         if not fits:
-            return full, None
+            return None
         exact = [fit for fit in fits if fit[0][-1] == parts[-1]]
         name, columns = max(exact or fits, key=lambda fit: len(fit[0]))
         return (name if len(name) >= len(full) else (*full[: -len(name)], *name)), columns

@@ -46,7 +46,6 @@ class Reader:
         database: str | None = None,
         schema: str | None = None,
         tick: Callable[[], None] = lambda: None,
-        text_of: Callable[[exp.Expr], str] | None = None,
     ) -> None:
         self.lookup = lookup
         self.rules = rules
@@ -55,7 +54,8 @@ class Reader:
         self.variables: set[str] = set()
         """Names of script variables, in lower case: they look like columns."""
         self.tick = tick
-        self.text_of = text_of or _plain_text
+        self.text_of: Callable[[exp.Expr, int], str] = _plain_text
+        """What to call a select item without a name."""
         self.reads: dict[Name, bool] = {}
         """Tables read, in order of appearance; True where their columns are known."""
         self.indirect: set[Source] = set()
@@ -233,7 +233,7 @@ class Reader:
             return self.rules.fold(path[-1], quoted=_quoted(item)), True
         if isinstance(item, exp.Subquery) and item.alias:
             return self.column_name(item.args["alias"]), True
-        return self.text_of(item) or f"_{position}", False
+        return self.text_of(item, position) or f"_{position}", False
 
     def column_name(self, node: exp.Expr) -> str:
         """An identifier in the dialect's case."""
@@ -285,5 +285,6 @@ def _mentions(node: exp.Expr, name: str) -> bool:
 _SPACE = re.compile(r"\s+")
 
 
-def _plain_text(node: exp.Expr) -> str:
+def _plain_text(node: exp.Expr, position: int) -> str:
+    del position
     return _SPACE.sub(" ", node.sql(comments=False))

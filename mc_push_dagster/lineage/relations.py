@@ -157,6 +157,23 @@ class Spread(Relation):
         return self._outputs
 
 
+class Fields(Spread):
+    """The fields of a struct that a star spreads out; nobody lists their names."""
+
+    __slots__ = ()
+
+    def __init__(self, sources: Sources) -> None:
+        super().__init__(sources)
+        self._outputs = [Output(STAR, sources)]
+        self.closed = False
+
+    def known(self, name: str) -> Sources | None:
+        return None
+
+    def column(self, name: str) -> Sources | None:
+        return self.sources
+
+
 class United(Relation):
     """The result of a set operation: columns by position, or by name where a star hides the positions."""
 

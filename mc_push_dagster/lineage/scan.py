@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from sqlglot.tokens import Token, TokenType
@@ -11,7 +12,7 @@ from mc_push_dagster.lineage.names import Name
 from mc_push_dagster.lineage.reader import Reader
 from mc_push_dagster.lineage.steps import Flow
 
-_NAMES = frozenset({TokenType.VAR, TokenType.IDENTIFIER})
+_NAME = re.compile(r"[\w#$@{}][\w\-#$@{}*. ]*")
 _NOT_NAMES = frozenset("SELECT VALUES LATERAL UNNEST TABLE FLATTEN WITH ( ".split())
 _WRITES = {
     "INSERT": ("INTO", "OVERWRITE", "TABLE"),
@@ -64,7 +65,9 @@ def _written(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> t
 def _plain_name(tokens: Sequence[Token], index: int, reader: Reader) -> tuple[Name, int]:
     while index < len(tokens) and tokens[index].token_type is TokenType.L_PAREN:
         index += 1
-    if index < len(tokens) and tokens[index].text.upper() in _NOT_NAMES:
+    if index < len(tokens) and (
+        tokens[index].text.upper() in _NOT_NAMES or not _NAME.fullmatch(tokens[index].text.strip("`\""))
+    ):
         return (), index
     parts, after = name_at(tokens, index, reader)
     if after < len(tokens) and tokens[after].token_type is TokenType.L_PAREN:

@@ -25,6 +25,8 @@ class Entry:
     names: tuple[str, ...]
     """The ways to call it, in lower case: its alias, or its table name with fewer and more parts."""
     relation: Relation
+    formal: tuple[str, ...] = ()
+    """The table's own names where an alias hides them; sloppy SQL uses them all the same."""
     hidden: bool = False
     """True for the right side of a semi or anti join: conditions see it, stars do not."""
 
@@ -69,6 +71,10 @@ class Scope:
         found = self._sure(parts[0])
         if found is not None:
             return found
+        for length in range(len(parts) - 1, 0, -1):
+            entry = self._formal(parts[:length])
+            if entry is not None:
+                return _qualified(entry.relation, parts[length:])
         if parts[0].lower() in PSEUDO_COLUMNS:
             return NOTHING
         for scope in self.chain():
@@ -78,6 +84,10 @@ class Scope:
             if weak:
                 return _with_fields(weak[0], parts) if len(weak) == 1 else None
         return self._guess(parts[0]) or (self._row(parts[0]) if len(parts) == 1 else None)
+
+    def _formal(self, path: Sequence[str]) -> Entry | None:
+        wanted = ".".join(path).lower()
+        return next((e for scope in self.chain() for e in scope.entries if wanted in e.formal), None)
 
     def _sure(self, name: str) -> Sources | None:
         key = name.lower()

@@ -118,7 +118,7 @@ def _table(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     relation, label = _shaped(reader, scope, node, relation)
     alias = node.args.get("alias")
     label = label or (alias.name.lower() if alias is not None and alias.name else "")
-    scope.entries.append(Entry(names=(label,) if label else names, relation=relation))
+    scope.entries.append(Entry((label,) if label else names, relation, formal=names if label else ()))
 
 
 def _named(reader: Reader, scope: Scope, node: exp.Table, parts: Name) -> tuple[Relation, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from mc_push_dagster.lineage.relations import NOTHING, STAR, Derived, Masked, Output, Relation, Spread
+from mc_push_dagster.lineage.relations import NOTHING, STAR, Derived, Fields, Masked, Output, Relation, Spread
 from mc_push_dagster.lineage.scope import Scope
 from mc_push_dagster.lineage.values import column_path, sources_of
 
@@ -31,13 +31,12 @@ def _columns(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> tupl
     if isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
         path = [p.name for p in item.parts[:-1]]
         entry = scope.entry(*path)
-        if entry is not None:
+        if entry is not None and not isinstance(entry.relation, Spread):
             return _of(entry.relation)
-        sources = scope.column(path) or NOTHING
-        return [Output(STAR, sources)], [Spread(sources)]
+        return _of(Fields(scope.column(path) or NOTHING))
     if isinstance(item, exp.Dot) and reader is not None:
         sources = sources_of(reader, item.this, scope)
-        return [], [Spread(sources)]
+        return [], [Fields(sources)]
     outputs: list[Output] = []
     opens: list[Relation] = []
     merged = set(scope.using)

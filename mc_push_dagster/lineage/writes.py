@@ -210,8 +210,9 @@ def _multi_insert(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
 def _target_entry(table: Table, node: exp.Expr) -> Entry:
     alias = node.args.get("alias")
     label = alias.name.lower() if alias is not None and alias.name else ""
-    names = tuple(p.name for p in node.parts) if isinstance(node, exp.Table) else table.name
-    return Entry((label,) if label else tuple(dict.fromkeys((*call_names(names), *call_names(table.name)))), table)
+    written = tuple(p.name for p in node.parts) if isinstance(node, exp.Table) else table.name
+    names = tuple(dict.fromkeys((*call_names(written), *call_names(table.name))))
+    return Entry((label,) if label else names, table, formal=names if label else ())
 
 
 def _merge(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
