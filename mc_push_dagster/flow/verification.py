@@ -26,8 +26,9 @@ LATENCY: Mapping[Feed, timedelta] = {
     Feed.COLUMN_LINEAGE: timedelta(minutes=15),
     Feed.QUERY_LOG: timedelta(minutes=90),
 }
-"""How long what was accepted may stay invisible. push-ingest-api, "What is the Ingest API?": "normally under 15 minutes"
-for metadata and lineage, "normally under 1 hour" for query logs, elsewhere 45 to 60 minutes: hence half as much again."""
+"""How long what was accepted may stay invisible. push-ingest-api, "What is the Ingest API?": "normally under 15
+minutes" for metadata and lineage, "normally under 1 hour" for query logs; elsewhere 45 to 60 minutes, hence half as
+much again."""
 
 
 class Verdict(StrEnum):

@@ -35,8 +35,8 @@ def verify(
     """Ask Monte Carlo what it shows of a push.
 
     Costs one call for `pushEvents`, one per 500 tables of each metadata body, one per 12 of at most `sample`
-    destinations, one for each of a tenth as many column edges and of a twentieth as many queried tables, and one for each
-    of `detectors_of`. Raises whatever the reader raises.
+    destinations, one for each of a tenth as many column edges and of a twentieth as many queried tables, and one for
+    each of `detectors_of`. Raises whatever the reader raises.
     """
     asked = _Question(pushed, reader, now, sample)
     tables = asked.tables()
