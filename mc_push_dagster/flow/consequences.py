@@ -13,10 +13,12 @@ from mc_push_dagster.ledger import EdgeKey, Ledger, PushedTable
 from mc_push_dagster.model import Column, Feed, TableRef, utc
 
 
-def applier(ledger: Ledger, *, hour: datetime, clock: Callable[[], datetime]) -> Callable[[Parcel], None]:
+def applier(
+    ledger: Ledger, *, hour_of: Callable[[Parcel], datetime], clock: Callable[[], datetime]
+) -> Callable[[Parcel], None]:
     """Return what is to be done with each body once its receipt is recorded.
 
-    `hour` is the UTC hour that the push's volume and freshness stand for. Query logs need nothing: their keys stand
+    `hour_of` gives the UTC hour that a body's volume and freshness stand for. Query logs need nothing: their keys stand
     with the body's row from the start.
     """
 
@@ -28,7 +30,7 @@ def applier(ledger: Ledger, *, hour: datetime, clock: Callable[[], datetime]) ->
                 pushed_tables(parcel.body),
                 push_id=record.push_id,
                 seq=record.seq,
-                hour=hour,
+                hour=hour_of(parcel),
                 at=clock(),
             )
         elif record.feed in (Feed.LINEAGE, Feed.COLUMN_LINEAGE):

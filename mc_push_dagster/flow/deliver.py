@@ -92,16 +92,36 @@ class _Stopped(Exception):  # noqa: N818  never leaves this module
     """Another body's failure ended the delivery."""
 
 
+class _Replaced(Exception):  # noqa: N818  never leaves this module
+    """Other bodies take a body's place."""
+
+    def __init__(self, parts: list[Parcel]) -> None:
+        super().__init__()
+        self.parts = parts
+
+
 class Delivery:
-    """One push's way out. Use it once; `accepted` holds every id at any moment, also after a failure."""
+    """One push's way out. `accepted` holds every id at any moment, also after a failure; after one, nothing more is
+    sent.
+    """
 
     def __init__(
-        self, means: Means, policy: Policy, *, apply: Callable[[Parcel], None], sent: Callable[[int], None]
+        self,
+        means: Means,
+        policy: Policy,
+        *,
+        apply: Callable[[Parcel], None],
+        sent: Callable[[int], None],
+        admit: Callable[[Parcel], list[Parcel] | None] = lambda _: None,
     ) -> None:
+        """`apply` is called with each body once its receipt is recorded, `sent` with the number of its events; `admit`
+        before each attempt: what it returns, if not None, is sent in the body's place.
+        """
         self._means = means
         self._policy = policy
         self._apply = apply
         self._sent = sent
+        self._admit = admit
         self._lock = Lock()
         self._stop = Flag()
         self._failure: PushError | None = None
@@ -181,6 +201,9 @@ class Delivery:
                 if self._until_answered(part):
                     refused_in_a_row = 0
                 continue
+            except _Replaced as replaced:
+                waiting.extend(replaced.parts)
+                continue
             except (Rejected, SplitBatch) as error:
                 refusal = error
             refused_in_a_row += 1
@@ -202,6 +225,8 @@ class Delivery:
         while True:
             if self._stop.is_set():
                 raise _Stopped
+            if (parts := self._admit(parcel)) is not None:
+                raise _Replaced(parts)
             if maybe and not counted:
                 counted = True
                 with self._lock:

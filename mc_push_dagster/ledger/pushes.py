@@ -220,7 +220,7 @@ class Pushes:
         query = (
             sa.select(t.batches.c.push_id, t.batches.c.sha256, t.batches.c.size, t.pushes.c.finished_at)
             .join(t.pushes, t.pushes.c.push_id == t.batches.c.push_id)
-            .where(t.batches.c.stored, t.pushes.c.state == PushState.COMPLETE.value)
+            .where(t.batches.c.stored, t.pushes.c.state.in_([PushState.COMPLETE.value, PushState.SUPERSEDED.value]))
             .order_by(t.pushes.c.finished_at, t.batches.c.push_id, t.batches.c.seq)
         )
         with self._database.read() as connection:

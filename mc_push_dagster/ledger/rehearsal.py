@@ -31,12 +31,14 @@ def rehearsal(
     `windows` is the stretch of query log whose seen ids are needed. The real ledger is only read; where there is none
     yet, none is made.
     """
-    with TemporaryDirectory(prefix="mc-push-rehearsal-") as folder:
-        with Ledger(f"sqlite:///{Path(folder) / 'ledger.sqlite'}") as copy:
-            if ledger is not None and ledger.exists():
-                for query in _wanted(target_uuid, now, windows):
-                    _copy(ledger._database, copy._database, query)
-            yield copy
+    with (
+        TemporaryDirectory(prefix="mc-push-rehearsal-") as folder,
+        Ledger(f"sqlite:///{Path(folder) / 'ledger.sqlite'}") as copy,
+    ):
+        if ledger is not None and ledger.exists():
+            for query in _wanted(target_uuid, now, windows):
+                _copy(ledger._database, copy._database, query)
+        yield copy
 
 
 def _wanted(target_uuid: str, now: datetime, windows: Window | None) -> Iterator[sa.Select[Any]]:

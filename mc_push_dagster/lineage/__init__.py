@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mc_push_dagster.lineage.catalog import Catalog, DictCatalog
 from mc_push_dagster.lineage.statement import Skipped, Statement
+
+if TYPE_CHECKING:
+    from mc_push_dagster.lineage.edges import derive
 
 __all__ = ["Catalog", "DictCatalog", "Skipped", "Statement", "derive"]
 
