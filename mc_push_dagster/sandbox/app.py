@@ -7,7 +7,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mc_push_dagster.sandbox import control, graphql, rest
+from mc_push_dagster.sandbox import control, graphql, page, rest
 from mc_push_dagster.sandbox.contract import HEADERS
 from mc_push_dagster.sandbox.world import World
 
@@ -32,7 +32,7 @@ class SaysSo:
 def build_app(world: World) -> ASGIApp:
     """Put the sandbox together around its data."""
     app = Starlette(
-        routes=[*rest.routes, *graphql.routes, *control.routes],
+        routes=[*rest.routes, *graphql.routes, *control.routes, *page.routes],
         # So that no page of another site reaches the sandbox through a name that resolves to 127.0.0.1.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_NAMES)],
     )
