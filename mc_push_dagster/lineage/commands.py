@@ -19,6 +19,8 @@ def command_steps(tokens: Sequence[Token], reader: Reader) -> Iterator[Step]:
         yield from _alter(tokens, words, reader)
     elif words[:1] == ["CREATE"] and "STREAM" in words[:4] and "ON" in words:
         yield from _stream(tokens, words, reader)
+    elif words[:2] == ["RENAME", "TABLE"]:
+        yield from _renames(tokens, words, reader)
     elif words[:1] in (["EXEC"], ["EXECUTE"]) and words[1:2] == ["SP_RENAME"] and len(tokens) > 4:
         old, new = (tuple(tokens[i].text.split(".")) for i in (2, 4))
         name = reader.locate(old).name
@@ -43,6 +45,19 @@ def _alter(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Ite
             source, _ = name_at(tokens, at + 2, reader) if at is not None else ((), 0)
             if source:
                 yield _whole(reader, source, target)
+
+
+def _renames(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Iterator[Step]:
+    """`RENAME TABLE a TO b, c TO d`."""
+    at = 2
+    while at < len(words):
+        old, at = name_at(tokens, at, reader)
+        if not old or words[at : at + 1] != ["TO"]:
+            return
+        new, at = name_at(tokens, at + 1, reader)
+        if new:
+            yield Rename(old=reader.locate(old).name, new=reader.locate(new).name)
+        at += 1
 
 
 def _stream(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Iterator[Step]:

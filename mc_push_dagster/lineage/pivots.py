@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 def pivoted(reader: Reader, scope: Scope, relation: Relation, pivot: exp.Expr) -> Relation:
     """The relation after one PIVOT or UNPIVOT, with the column aliases of the pivot."""
     inner = Scope(scope.ctes, scope, [Entry(names=(), relation=relation)])
-    shaped = _unpivot(pivot, inner, relation) if pivot.args.get("unpivot") else _pivot(reader, pivot, inner, relation)
-    alias = pivot.args.get("alias")
-    columns = [c.name for c in alias.args.get("columns") or ()] if isinstance(alias, exp.TableAlias) else []
+    shaped = (
+        _unpivot(reader, pivot, inner, relation)
+        if pivot.args.get("unpivot")
+        else _pivot(reader, pivot, inner, relation)
+    )
+    columns = reader.alias_columns(pivot)
     return renamed(shaped, columns) if columns else shaped
 
 
@@ -56,26 +59,28 @@ def _generated(pivot: exp.Expr, aggregates: Sequence[exp.Expr], values: Sequence
     return [Output(label, everything) for label in labels] or [Output(STAR, everything)]
 
 
-def _unpivot(pivot: exp.Expr, scope: Scope, relation: Relation) -> Relation:
+def _unpivot(reader: Reader, pivot: exp.Expr, scope: Scope, relation: Relation) -> Relation:
     taken: list[exp.Column] = []
     for field in pivot.args.get("fields") or ():
         taken += [c for e in field.expressions for c in e.find_all(exp.Column)]
     into = pivot.args.get("into")
     if into is not None or not taken:
         taken += [c for e in pivot.expressions for c in e.find_all(exp.Column)] if not taken else []
-    sources = frozenset().union(*(scope.column([c.name]) or NOTHING for c in taken)) if taken else NOTHING
-    labels, values = _unpivot_names(pivot, into)
+    sources = (
+        frozenset().union(*(scope.column([reader.column_name(c)]) or NOTHING for c in taken)) if taken else NOTHING
+    )
+    labels, values = _unpivot_names(reader, pivot, into)
     gone = frozenset(c.name.lower() for c in taken)
     rest = [o for o in relation.outputs() if o.name.lower() not in gone]
     made = [*(Output(n, NOTHING) for n in labels), *(Output(v, sources) for v in values)]
     return Derived([*rest, *made], [] if relation.closed else [Masked(relation, gone)])
 
 
-def _unpivot_names(pivot: exp.Expr, into: exp.Expr | None) -> tuple[list[str], list[str]]:
+def _unpivot_names(reader: Reader, pivot: exp.Expr, into: exp.Expr | None) -> tuple[list[str], list[str]]:
     if into is not None:
-        return [into.this.name], [e.name for e in into.expressions]
-    labels = [f.this.name for f in pivot.args.get("fields") or () if isinstance(f, exp.In)]
+        return [reader.column_name(into.this)], [reader.column_name(e) for e in into.expressions]
+    labels = [reader.column_name(f.this) for f in pivot.args.get("fields") or () if isinstance(f, exp.In)]
     values: list[str] = []
     for expression in pivot.expressions:
-        values += [e.name for e in expression.expressions] or [expression.name]
+        values += [reader.column_name(e) for e in expression.expressions or [expression]]
     return labels, values

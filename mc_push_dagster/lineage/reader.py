@@ -51,6 +51,8 @@ class Reader:
         self.rules = rules
         self.database = database
         self.schema = schema
+        self.ctes: dict[str, Relation] = {}
+        """Common table expressions that stand outside of the statement."""
         self.variables: set[str] = set()
         """Names of script variables, in lower case: they look like columns."""
         self.tick = tick
@@ -61,6 +63,12 @@ class Reader:
         self.indirect: set[Source] = set()
         self.resolved = 0
         self.unresolved = 0
+
+    def fresh(self) -> Reader:
+        """Another reader that has read nothing yet."""
+        other = Reader(self.lookup, self.rules, database=self.database, schema=self.schema, tick=self.tick)
+        other.variables, other.text_of = self.variables, self.text_of
+        return other
 
     # -- tables ------------------------------------------------------------------------------------------------------
 
@@ -100,7 +108,7 @@ class Reader:
         return expand(scope, None, None)
 
     def _aliased(self, relation: Relation, node: exp.Expr) -> Relation:
-        columns = alias_columns(node)
+        columns = self.alias_columns(node)
         return renamed(relation, columns) if columns else relation
 
     def with_ctes(self, node: exp.Expr, outer: Scope | None, ctes: dict[str, Relation]) -> dict[str, Relation]:
@@ -118,9 +126,10 @@ class Reader:
         return known
 
     def _cte_body(self, body: exp.Expr, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
-        if isinstance(body, (exp.Insert, exp.Update, exp.Delete, exp.Merge)):
+        if isinstance(body, exp.DML):
+            # WITH gone AS (DELETE FROM t RETURNING *): the rows of t.
             target = body.find(exp.Table)
-            return self.locate(self.parts(target)) if target is not None else Derived([])
+            return self.read(self.parts(target)) if target is not None else Derived([])
         if isinstance(body, (*QUERIES, exp.Table)):
             return self.query(body, outer, ctes)
         # ClickHouse and others: WITH expression AS name.
@@ -235,6 +244,12 @@ class Reader:
             return self.column_name(item.args["alias"]), True
         return self.text_of(item, position) or f"_{position}", False
 
+    def alias_columns(self, node: exp.Expr) -> list[str]:
+        """The column names of `AS t(a, b)`, in the dialect's case."""
+        alias = node.args.get("alias")
+        columns = alias.args.get("columns") if isinstance(alias, exp.TableAlias) else None
+        return [self.column_name(c) for c in columns or ()]
+
     def column_name(self, node: exp.Expr) -> str:
         """An identifier in the dialect's case."""
         return self.rules.fold(node.name, quoted=_quoted(node))
@@ -252,12 +267,6 @@ class Reader:
     def condition(self, node: exp.Expr, scope: Scope) -> None:
         """Remember the columns of a filter or a join key as indirect evidence."""
         self.indirect |= sources_of(self, node, scope, filtering=True)
-
-
-def alias_columns(node: exp.Expr) -> list[str]:
-    """The column names of `AS t(a, b)`."""
-    alias = node.args.get("alias")
-    return [c.name for c in alias.args.get("columns") or ()] if isinstance(alias, exp.TableAlias) else []
 
 
 def _quoted(node: exp.Expr) -> bool:

@@ -66,7 +66,7 @@ def _plain_name(tokens: Sequence[Token], index: int, reader: Reader) -> tuple[Na
     while index < len(tokens) and tokens[index].token_type is TokenType.L_PAREN:
         index += 1
     if index < len(tokens) and (
-        tokens[index].text.upper() in _NOT_NAMES or not _NAME.fullmatch(tokens[index].text.strip("`\""))
+        tokens[index].text.upper() in _NOT_NAMES or not _NAME.fullmatch(tokens[index].text.strip('`"'))
     ):
         return (), index
     parts, after = name_at(tokens, index, reader)

@@ -77,6 +77,8 @@ class Scope:
                 return _qualified(entry.relation, parts[length:])
         if parts[0].lower() in PSEUDO_COLUMNS:
             return NOTHING
+        if len(parts) == 1 and (row := self._row(parts[0], aliased=True)) is not None:
+            return row
         for scope in self.chain():
             weak = [
                 s for e in scope.entries if not e.relation.closed and (s := e.relation.column(parts[0])) is not None
@@ -121,10 +123,10 @@ class Scope:
                 return spreads[0].guess(name)
         return None
 
-    def _row(self, name: str) -> Sources | None:
+    def _row(self, name: str, *, aliased: bool = False) -> Sources | None:
         """A source's name where a column is expected means the whole row."""
         entry = self.entry(name)
-        if entry is None:
+        if entry is None or (aliased and not entry.formal):
             return None
         if isinstance(entry.relation, Spread):
             return entry.relation.sources

@@ -15,6 +15,7 @@ _STARTERS = frozenset(
     "UPSERT BEGIN IF WHILE FOR LOOP DECLARE EXEC".split()
 )
 _BLOCK_ENDS = ("THEN", "DO", "LOOP", "BEGIN", "ELSE", "REPEAT")
+_MADE_BY = ("DECLARE", "LET", "SET", "FOR")
 _CONTROL = frozenset("BEGIN IF ELSEIF ELSIF ELSE WHILE FOR LOOP REPEAT DO EXCEPTION WHEN DECLARE END CASE".split())
 _STRINGS = frozenset({TokenType.STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING, TokenType.NATIONAL_STRING})
 _CODE = ("SQL", "PLPGSQL")
@@ -38,8 +39,9 @@ def pieces(text: str, dialect: Dialect, *, nested: int = 0) -> Iterator[Piece]:
     yield from _unwrapped(list(split(dialect.tokenize(text))), text, dialect, nested)
 
 
-def _unwrapped(chunks: list[list[Token]], text: str, dialect: Dialect, nested: int) -> Iterator[Piece]:
-    for chunk in chunks:
+def _unwrapped(chunks: list[list[Token]], source: str, dialect: Dialect, nested: int) -> Iterator[Piece]:
+    for raw in chunks:
+        chunk, text = _retokenized(raw, source, dialect)
         inner = _code_in(chunk, nested)
         if inner is not None:
             yield from pieces(inner, dialect, nested=nested + 1)
@@ -54,6 +56,17 @@ def _unwrapped(chunks: list[list[Token]], text: str, dialect: Dialect, nested: i
                 yield from pieces(inner, dialect, nested=nested + 1)
             else:
                 yield Piece(_plain(chunk), text)
+
+
+def _retokenized(chunk: list[Token], text: str, dialect: Dialect) -> tuple[list[Token], str]:
+    """sqlglot leaves what follows EXECUTE, UNLOAD or RENAME as one string: take it apart after all."""
+    commands = dialect.tokenizer_class.COMMANDS
+    for i, token in enumerate(chunk[:-1]):
+        rest = chunk[i + 1]
+        if token.token_type in commands and rest.token_type is TokenType.STRING and i + 2 == len(chunk):
+            inner = list(dialect.tokenize(f"; {rest.text}"))[1:]
+            return [*chunk[: i + 1], *inner], f"; {rest.text}"
+    return chunk, text
 
 
 def _word(chunk: list[Token], index: int) -> str:
@@ -92,7 +105,7 @@ def _joined(chunk: list[Token]) -> str | None:
 
 def _declared(chunk: list[Token]) -> tuple[str, ...]:
     """Names of variables that a DECLARE or LET makes."""
-    if _word(chunk, 0) not in ("DECLARE", "LET", "SET"):
+    if _word(chunk, 0) not in _MADE_BY:
         return ()
     names = [chunk[1].text.lower()] if len(chunk) > 1 else []
     for before, token in zip(chunk[1:], chunk[2:], strict=False):
@@ -140,11 +153,29 @@ def _after(chunk: list[Token], words: tuple[str, ...]) -> list[Token]:
 
 
 def _plain(chunk: list[Token]) -> list[Token]:
-    """The same statement without words that sqlglot does not know and that change nothing for lineage."""
+    """The same statement in words that sqlglot knows."""
+    chunk = _with_table_queries(chunk)
     if _word(chunk, 0) != "CREATE":
         return chunk
     for i in range(1, min(len(chunk), 6)):
         if _word(chunk, i) in ("TABLE", "VIEW"):
+            # Words that change nothing for lineage.
             drop = {j for j in range(1, i) if _word(chunk, j) in ("SNAPSHOT", "STREAMING", "LIVE", "HYBRID")}
             return [t for j, t in enumerate(chunk) if j not in drop] if drop else chunk
+    return chunk
+
+
+def _with_table_queries(chunk: list[Token]) -> list[Token]:
+    """`TABLE t` in the place of a query, written as `SELECT * FROM t`."""
+    if _word(chunk, 0) not in ("INSERT", "CREATE", "TABLE", "WITH"):
+        return chunk
+    for i, token in enumerate(chunk):
+        if token.token_type is not TokenType.TABLE or _word(chunk, i + 1) in ("(", ""):
+            continue
+        before = _word(chunk, i - 1) if i else ""
+        inserted = _word(chunk, 0) == "INSERT" and i > 2 and before not in ("INTO", "OVERWRITE")
+        if before == "AS" or i == 0 or inserted:
+            star = [(TokenType.SELECT, "SELECT"), (TokenType.STAR, "*"), (TokenType.FROM, "FROM")]
+            query = [Token(kind, text, token.line, token.col, token.start, token.start) for kind, text in star]
+            return [*chunk[:i], *query, *chunk[i + 1 :]]
     return chunk

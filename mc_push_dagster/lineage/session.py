@@ -38,21 +38,25 @@ class Content:
     columns: dict[str, dict[Source, None]] = field(default_factory=dict)
     """Lower-case column -> its sources."""
 
+    names: dict[str, str] = field(default_factory=dict)
+    """Lower-case column -> the column as it is written."""
+
     def add(self, reads: Iterable[Name], columns: Iterable[ColumnFlow]) -> None:
         self.reads.update(dict.fromkeys(reads))
         for source, column in columns:
             self.columns.setdefault(column.lower(), {})[source] = None
+            self.names.setdefault(column.lower(), column)
 
-    def sources(self, column: str) -> Iterator[Source]:
+    def sources(self, column: str, target: str) -> Iterator[ColumnFlow]:
         """Where a column of the table comes from; through a star that was never expanded, by its name."""
         if column == STAR:
-            for sources in self.columns.values():
-                yield from sources
+            for name, sources in self.columns.items():
+                yield from ((source, self.names[name] if target == STAR else target) for source in sources)
         elif column.lower() in self.columns:
-            yield from self.columns[column.lower()]
+            yield from ((source, target) for source in self.columns[column.lower()])
         else:
             for table, name in self.columns.get(STAR, ()):
-                yield table, column if name == STAR else name
+                yield (table, column if name == STAR else name), target
 
 
 def key_of(name: Name) -> Key:
@@ -119,7 +123,8 @@ class Session(Generic[Tag]):
                 self._create(destination, flow.outputs, temporary=flow.temporary)
             content = self._temps.get(key_of(destination))
             if content is not None:
-                content.add(reads, columns)
+                if not flow.shape:
+                    content.add(reads, columns)
                 return
         self._held.append(Held(tag, flow, destination, reads, columns))
 
@@ -149,7 +154,7 @@ class Session(Generic[Tag]):
         self._made.discard(key)
         content = Content()
         for held in self._held:
-            if held.destination is not None and key_of(held.destination) == key:
+            if held.destination is not None and key_of(held.destination) == key and not held.flow.shape:
                 content.add(held.reads, held.columns)
         self._held = [h for h in self._held if h.destination is None or key_of(h.destination) != key]
         for held in self._held:
@@ -186,5 +191,5 @@ def _replaced(
         if content is None:
             new_columns[(table, column), target] = None
         else:
-            new_columns.update({(source, target): None for source in content.sources(column)})
+            new_columns.update(dict.fromkeys(content.sources(column, target)))
     return new_reads, new_columns

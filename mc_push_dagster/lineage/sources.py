@@ -33,7 +33,7 @@ def join_sources(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     if kind is not None:
         _KINDS[kind](reader, scope, node)
     else:
-        _add(scope, node, Spread(sources_of(reader, node, scope), _alias_columns(node)))
+        _add(scope, node, Spread(sources_of(reader, node, scope), reader.alias_columns(node)))
     for join in node.args.get("joins") or ():
         _join(reader, scope, join)
     for lateral in node.args.get("laterals") or ():
@@ -47,14 +47,9 @@ def _add(scope: Scope, node: exp.Expr, relation: Relation, names: tuple[str, ...
     scope.entries.append(Entry(names=(label,) if label else names or (), relation=relation))
 
 
-def _alias_columns(node: exp.Expr) -> list[str]:
-    alias = node.args.get("alias")
-    return [c.name for c in alias.args.get("columns") or ()] if isinstance(alias, exp.TableAlias) else []
-
-
 def _shaped(reader: Reader, scope: Scope, node: exp.Expr, relation: Relation) -> tuple[Relation, str]:
     """A relation after its column aliases and pivots, and the alias that the last pivot gives."""
-    columns = _alias_columns(node)
+    columns = reader.alias_columns(node)
     if columns:
         relation = renamed(relation, columns)
     label = ""
@@ -111,7 +106,7 @@ def _table(reader: Reader, scope: Scope, node: exp.Expr) -> None:
         _function(reader, scope, node)
         return
     if isinstance(inner, exp.Var) or not isinstance(node, exp.Table):
-        _add(scope, node, Spread(NOTHING, _alias_columns(node)))  # a stage: files, not a table
+        _add(scope, node, Spread(NOTHING, reader.alias_columns(node)))  # a stage: files, not a table
         return
     parts = reader.parts(node)
     relation, names = _named(reader, scope, node, parts)
@@ -184,7 +179,7 @@ def _lateral(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     inner = node.this
     if isinstance(inner, exp.Subquery) or isinstance(inner, exp.Query):
         relation = reader.query(inner, scope, scope.ctes)
-        columns = _alias_columns(node)
+        columns = reader.alias_columns(node)
         _add(scope, node, renamed(relation, columns) if columns else relation)
     else:
         _function(reader, scope, node)
@@ -195,7 +190,7 @@ def _function(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     sources = sources_of(reader, node.this, scope) if isinstance(node.this, exp.Expr) else NOTHING
     for expression in node.expressions:
         sources |= sources_of(reader, expression, scope)
-    names = _alias_columns(node)
+    names = reader.alias_columns(node)
     flattened = isinstance(node.this, exp.Explode) and not names and isinstance(node, (exp.TableFromRows, exp.Lateral))
     alias = node.args.get("alias")
     if flattened:
@@ -216,7 +211,7 @@ def _table_from_rows(reader: Reader, scope: Scope, node: exp.Expr) -> None:
 def _unnest(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     sources = frozenset().union(*(sources_of(reader, e, scope) for e in node.expressions))
     alias = node.args.get("alias")
-    names = _alias_columns(node) or ([alias.name] if alias is not None and alias.name else [])
+    names = reader.alias_columns(node) or ([alias.name] if alias is not None and alias.name else [])
     labels = tuple(n.lower() for n in ([alias.name] if alias is not None and alias.name else names[:1]))
     offset = node.args.get("offset")
     scope.entries.append(Entry(names=labels, relation=Spread(sources, names)))

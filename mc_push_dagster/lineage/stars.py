@@ -79,17 +79,18 @@ def _modified(
         e.alias_or_name.lower(): Output(e.alias_or_name, sources_of(reader, e, scope))
         for e in star.args.get("replace") or ()
     }
-    renames = {e.this.name.lower(): reader.column_name(e.args["alias"]) for e in star.args.get("rename") or ()}
+    renames = {reader.column_name(e.this): reader.column_name(e.args["alias"]) for e in star.args.get("rename") or ()}
+    folded = {old.lower(): new for old, new in renames.items()}
     kept = [o for o in outputs if o.name.lower() not in dropped and _like(o.name, star.args.get("ilike"))]
     result = [replaced.pop(o.name.lower(), o) for o in kept]
     listed = {o.name.lower() for o in result}
-    result = [Output(renames.get(o.name.lower(), o.name), o.sources) for o in result]
+    result = [Output(folded.get(o.name.lower(), o.name), o.sources) for o in result]
     for old, new in renames.items():
-        if old not in listed:
+        if old.lower() not in listed:
             found = next((s for r in opens if (s := r.column(old)) is not None), NOTHING)
             result.append(Output(new, found))
     result.extend(replaced.values() if opens else ())
-    masks = frozenset(dropped | set(renames))
+    masks = frozenset(dropped | set(folded))
     return Derived(result, [Masked(r, masks) for r in opens] if masks else opens)
 
 

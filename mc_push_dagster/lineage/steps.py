@@ -26,6 +26,8 @@ class Flow:
     view: bool = False
     resolved: float = 1.0
     """The share of column references whose table could be told for sure."""
+    shape: bool = False
+    """True if only the columns' names and types are copied (LIKE), no data."""
     tables_only: bool = False
     """True if the statement was only scanned for table names."""
 

@@ -88,7 +88,7 @@ def _column(reader: Reader, node: exp.Expr, path: list[str], scope: Scope) -> So
     column = node if isinstance(node, exp.Column) else node.find(exp.Column)
     if column is not None and isinstance(column.this, exp.Identifier):
         path = [reader.rules.fold(p, quoted=q) for p, q in zip(path, _quotes(node, len(path)), strict=True)]
-    if len(path) == 1 and path[0].lower() in reader.variables:
+    if path[0].lower() in reader.variables and (len(path) == 1 or scope.entry(path[0]) is None):
         return NOTHING
     found = scope.column(path)
     if found is None:

@@ -24,12 +24,24 @@ def steps_of(tree: exp.Expr, reader: Reader, view: Name | None = None) -> Iterat
     if view is not None:
         query = tree.expression if isinstance(tree, exp.Create) else tree
         if isinstance(query, exp.Query):
-            listed = _listed(tree.this) if isinstance(tree, exp.Create) else []
+            listed = _listed(tree.this, reader) if isinstance(tree, exp.Create) else []
             yield _query_flow(reader, query, view, listed=listed, creates=True, view=True)
         return
     kind = next((k for k in _KINDS if isinstance(tree, k)), None)
     if kind is not None:
+        yield from _nested_writes(tree, reader)
         yield from _KINDS[kind](tree, reader)
+
+
+def _nested_writes(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
+    """What INSERT, UPDATE and DELETE inside WITH do (PostgreSQL)."""
+    clause = tree.args.get("with_")
+    bodies = [cte.this for cte in clause.expressions if isinstance(cte.this, exp.DML)] if clause is not None else []
+    for body in bodies:
+        inner = reader.fresh()
+        inner.ctes = inner.with_ctes(tree, None, reader.ctes)
+        inner.reads.clear()
+        yield from steps_of(body, inner)
 
 
 def flow(
@@ -61,7 +73,7 @@ def flow(
 def _query_flow(
     reader: Reader, query: exp.Expr, destination: Name | None, *, listed: Sequence[str] = (), **more: bool
 ) -> Flow:
-    relation = reader.query(query, None, {})
+    relation = reader.query(query, None, reader.ctes)
     if listed:
         relation = renamed(relation, listed)
     outputs = list(relation.outputs())
@@ -102,7 +114,7 @@ def _create(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
         return
     name = reader.locate(reader.parts(target)).name
     properties = tree.args.get("properties")
-    listed = _listed(tree.this)
+    listed = _listed(tree.this, reader)
     temporary = name[-1].startswith("#") or bool(properties and properties.find(exp.TemporaryProperty))
     query, clone, like = tree.expression, tree.args.get("clone"), tree.find(exp.LikeProperty)
     if isinstance(query, exp.Expr):
@@ -116,16 +128,21 @@ def _create(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
         # The shape is copied, no value is: an edge between tables, none between columns.
         table = reader.read(reader.parts(like.this))
         outputs = [o.name for o in table.outputs()] if table.closed else None
-        yield flow(reader, name, outputs=outputs, creates=True, temporary=temporary)
+        yield flow(reader, name, outputs=outputs, creates=True, temporary=temporary, shape=True)
     else:
         yield Create(name=name, columns=tuple(listed) or None, temporary=temporary)
 
 
-def _listed(node: exp.Expr) -> list[str]:
+def _listed(node: exp.Expr, reader: Reader) -> list[str]:
     """The column names that stand in parentheses after a table's name."""
     if not isinstance(node, exp.Schema):
         return []
-    return [e.name for e in node.expressions if isinstance(e, (exp.Identifier, exp.ColumnDef, exp.Column))]
+    columns = (exp.Identifier, exp.ColumnDef, exp.Column)
+    return [
+        reader.column_name(e if isinstance(e, exp.Identifier) else e.this)
+        for e in node.expressions
+        if isinstance(e, columns)
+    ]
 
 
 def _cache(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
@@ -138,7 +155,7 @@ def _cache(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
 
 
 def _insert(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
-    ctes = reader.with_ctes(tree, None, {})
+    ctes = reader.with_ctes(tree, None, reader.ctes)
     yield from _insert_from(tree, reader, Scope(ctes))
 
 
@@ -182,7 +199,7 @@ def _conflict(
 
 
 def _multi_insert(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
-    ctes = reader.with_ctes(tree, None, {})
+    ctes = reader.with_ctes(tree, None, reader.ctes)
     scope = Scope(ctes)
     join_sources(reader, scope, tree.args["source"])
     for item in tree.expressions:
@@ -216,7 +233,7 @@ def _target_entry(table: Table, node: exp.Expr) -> Entry:
 
 
 def _merge(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
-    ctes = reader.with_ctes(tree, None, {})
+    ctes = reader.with_ctes(tree, None, reader.ctes)
     table = reader.locate(reader.parts(tree.this))
     sources = Scope(ctes)
     join_sources(reader, sources, tree.args["using"])
@@ -245,15 +262,15 @@ def _merge_branch(
         return assigned(reader.all_columns(sources).outputs(), None, table)
     values = then.expression.expressions if isinstance(then.expression, exp.Tuple) else [then.expression]
     outputs = [Output(reader.output_name(v, i)[0], sources_of(reader, v, scope)) for i, v in enumerate(values)]
-    listed = [e.name for e in then.this.expressions] if isinstance(then.this, exp.Tuple) else []
-    if not listed and isinstance(then.this, (exp.Column, exp.Identifier, exp.Paren)):
-        listed = [then.this.name]
+    listed = [_column_of(reader, e) for e in then.this.expressions] if isinstance(then.this, exp.Tuple) else []
+    if not listed and isinstance(then.this, (exp.Column, exp.Identifier)):
+        listed = [_column_of(reader, then.this)]
     known = [o.name for o in table.outputs()] if table.closed else None
     return assigned(outputs, listed or known, table)
 
 
 def _update(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
-    ctes = reader.with_ctes(tree, None, {})
+    ctes = reader.with_ctes(tree, None, reader.ctes)
     scope = Scope(ctes)
     source = tree.args.get("from_")
     for item in (source.this, *(source.args.get("joins") or ())) if source is not None else ():
@@ -314,7 +331,7 @@ def _tuple_values(node: exp.Expr, reader: Reader, scope: Scope, length: int) -> 
 def _delete(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
     if not isinstance(tree.this, exp.Table):
         return
-    scope = Scope(reader.with_ctes(tree, None, {}))
+    scope = Scope(reader.with_ctes(tree, None, reader.ctes))
     using = tree.args.get("using") or []
     for item in using if isinstance(using, list) else [using]:
         join_sources(reader, scope, item)
@@ -352,8 +369,8 @@ def _copy(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
     table = reader.locate(reader.parts(target))
     pairs: list[tuple[Output, str]] = []
     for query in queries:
-        outputs = reader.query(query, None, {}).outputs()
-        pairs += assigned(outputs, _listed(tree.this) or None, table)
+        outputs = reader.query(query, None, reader.ctes).outputs()
+        pairs += assigned(outputs, _listed(tree.this, reader) or None, table)
     yield flow(reader, table.name, pairs)
 
 
