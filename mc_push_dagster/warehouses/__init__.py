@@ -47,6 +47,7 @@ class Registry(Mapping[str, str]):
 REGISTRY: Mapping[str, str] = Registry(
     {
         "duckdb": "mc_push_dagster.warehouses.duckdb:DuckDB",
+        "hive": "mc_push_dagster.warehouses.hive:Hive",
         "spark": "mc_push_dagster.warehouses.spark:Spark",
         "snowflake": "mc_push_dagster.warehouses.snowflake:Snowflake",
     }

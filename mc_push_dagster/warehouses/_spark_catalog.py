@@ -10,36 +10,24 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from mc_push_dagster.model import Column
 from mc_push_dagster.warehouses import _spark_information as information
+from mc_push_dagster.warehouses._halving import Halving, Unread
 from mc_push_dagster.warehouses._spark_information import DoubtfulError, Information, NeedsCommentError, Snapshot
 from mc_push_dagster.warehouses._spark_names import SESSION_CATALOG
 from mc_push_dagster.warehouses._thrift import Session, StatementError, pattern
 
-CHUNK = 500
-"""Names in one call (measured: the servers take 500)."""
 BULK_TABLES = 5_000
 BULK_COLUMNS = 150_000
 """Rows of one bulk answer that may stand in memory; a larger schema is read in chunks of tables."""
 SNAPSHOT_CHUNK = 25
 """Tables in one UNION ALL over `.snapshots` (measured: 10 to 25 is the fastest, 50 three times slower)."""
-GIVE_UP = 20
-"""After so many tables in a row that fail, with none that works, the schema is closed to us: stop asking."""
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """A table that the server could not describe, and its words."""
-
-    name: str
-    reason: str
 
 
 class _TooManyError(Exception):
@@ -159,9 +147,7 @@ class SchemaReader:
         else:
             yield from found
             return
-        halving = _Halving(fetch)
-        for start in range(0, len(names), CHUNK):
-            yield from halving.read(names[start : start + CHUNK])
+        yield from Halving(fetch).read(names)
 
     def _extended(self, names: Sequence[str] | None) -> list[tuple[str, Information]]:
         like = "*" if names is None else name_patterns(names)
@@ -254,32 +240,3 @@ class SchemaReader:
             wanted[i][0]: replace(information.snapshot_of(json.loads(text or "{}")), at=information.from_millis(millis))
             for i, millis, text in rows
         }
-
-
-class _Halving:
-    """Reads lists of names with a call that fails as a whole if one of them is bad; finds the bad ones by halving."""
-
-    def __init__(self, fetch: Callable[[Sequence[str] | None], list[tuple[str, Any]]]) -> None:
-        self._fetch = fetch
-        self._worked = False
-        self._failures = 0
-        self._reason = ""
-
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, Any] | Unread]:
-        if not self._worked and self._failures >= GIVE_UP:
-            yield from (Unread(name, self._reason) for name in names)
-            return
-        try:
-            found = self._fetch(names)
-        except StatementError as error:
-            if len(names) == 1:
-                self._failures += 1
-                self._reason = str(error)
-                yield Unread(names[0], self._reason)
-                return
-            half = len(names) // 2
-            yield from self.read(names[:half])
-            yield from self.read(names[half:])
-            return
-        self._worked = True
-        yield from found

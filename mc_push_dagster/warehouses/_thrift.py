@@ -14,13 +14,13 @@ from mc_push_dagster.errors import PushError, WarehouseUnavailable
 from mc_push_dagster.warehouses._thrift_transport import spoken
 
 OWN = "/* mc-push-dagster */ "
-"""Begins each of our statements, so that a query log can leave them out."""
+"""Begins each of our statements, so that a query log can leave them out (a `--` comment HiveServer2 takes away)."""
 
 Row = tuple[Any, ...]
 
 _NOISE = re.compile(r"^(Error running query: |Error while compiling statement: |Error while processing statement: )+")
 _EXCEPTION = re.compile(r"(?:[a-z]\w*\.)+[A-Z]\w*(?:Exception|Error): ?")
-_STATE = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
+_STATE = re.compile(r"\[([A-Z_][A-Z0-9_.]+)\]")
 
 
 class StatementError(PushError):
@@ -36,9 +36,15 @@ def first_sentence(message: str) -> str:
     """The server's message without class names, plan and stack: its first line that says something."""
     text = _NOISE.sub("", message.strip())
     lines = [_EXCEPTION.sub("", line).strip(" ;") for line in text.splitlines()]
-    lines = [re.sub(r"^\[[A-Z][A-Z0-9_.]+\] *", "", line) if _STATE.fullmatch(line) else line for line in lines]
+    # Spark writes its error class twice, or for lack of one a number that says nothing.
+    lines = [re.sub(r"^(?:\[[A-Z0-9_.]+\] *)*", lambda m: _last_class(m[0]), line) for line in lines]
     kept = [line for line in lines if line and not line.startswith(("at ", "==", "'", "+-", ":-", "*"))]
     return (kept[0] if kept else "the server gave no reason")[:400]
+
+
+def _last_class(prefix: str) -> str:
+    found = _STATE.findall(prefix)
+    return f"[{found[-1]}] " if found and not found[-1].startswith("_LEGACY") else ""
 
 
 class Session:
@@ -98,7 +104,7 @@ class Session:
         if "Invalid SessionHandle" in message or "Session is closed" in message:
             raise WarehouseUnavailable(f"{self._where} lost the session; it was restarted or closed an idle session")
         found = _STATE.search(message)
-        raise StatementError(first_sentence(message), code=found.group(1) if found else status.sqlState or None)
+        raise StatementError(first_sentence(message), code=found[1] if found else status.sqlState or None)
 
     def _results(self, operation: Any, page: int | None) -> Generator[Row, None, None]:
         from TCLIService import ttypes

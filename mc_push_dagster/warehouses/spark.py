@@ -32,7 +32,8 @@ from mc_push_dagster.model import (
     TableSnapshot,
     Window,
 )
-from mc_push_dagster.warehouses._spark_catalog import SchemaReader, Unread, quote, unquoted
+from mc_push_dagster.warehouses._halving import Unread
+from mc_push_dagster.warehouses._spark_catalog import SchemaReader, quote, unquoted
 from mc_push_dagster.warehouses._spark_eventlog import EventLog, Operation
 from mc_push_dagster.warehouses._spark_information import Information
 from mc_push_dagster.warehouses._spark_lineage import PlanReader
