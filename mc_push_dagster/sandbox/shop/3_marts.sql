@@ -45,10 +45,12 @@ INSERT INTO daily_revenue (day, sales_channel, orders, revenue_eur)
 SELECT ordered_on, sales_channel, count(*), sum(net_amount_eur) FROM fct_orders GROUP BY ALL;
 
 CREATE VIEW weekly_revenue AS
-SELECT date_trunc('week', day)::DATE AS week, sales_channel, sum(orders) AS orders, sum(revenue_eur) AS revenue_eur,
-       sum(sum(revenue_eur)) OVER (PARTITION BY sales_channel ORDER BY date_trunc('week', day)) AS running_revenue_eur
-FROM daily_revenue
-GROUP BY ALL;
+WITH weeks AS (
+    SELECT date_trunc('week', day)::DATE AS week, sales_channel, sum(orders) AS orders, sum(revenue_eur) AS revenue_eur
+    FROM daily_revenue
+    GROUP BY ALL
+)
+SELECT *, sum(revenue_eur) OVER (PARTITION BY sales_channel ORDER BY week) AS running_revenue_eur FROM weeks;
 
 CREATE TABLE customer_lifetime_value AS
 SELECT customer_id, lifetime_value_eur, ntile(10) OVER (ORDER BY lifetime_value_eur, customer_id) AS decile

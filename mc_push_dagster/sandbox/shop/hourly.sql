@@ -1,7 +1,7 @@
 --@ user svc_loader
 --@ starts 4m
 
-INSERT INTO raw.orders
+INSERT INTO raw.orders (order_id, customer_id, ordered_at, status, sales_channel, currency_code, campaign_id)
 SELECT base + i, 1 + ((base + i) * 7919) % 20000, TIMESTAMP '{hour}' + to_seconds(i * 9 % 3600),
        ['placed','paid'][1 + i % 2], ['web','app','store','phone'][1 + i % 4], ['EUR','USD','JPY'][1 + i % 3], NULL
 FROM range(1, 121) AS t (i), (SELECT max(order_id) AS base FROM raw.orders);
