@@ -17,6 +17,7 @@ from mc_push_dagster.lineage.relations import (
     NOTHING,
     STAR,
     Derived,
+    Common,
     Output,
     Relation,
     Source,
@@ -117,13 +118,28 @@ class Reader:
         if clause is None:
             return ctes
         known = dict(ctes)
+        recursive = bool(clause.args.get("recursive"))
         for cte in clause.expressions:
             name = cte.alias.lower()
-            body = cte.this
-            recursive = (clause.args.get("recursive") or self.rules.recursion_unmarked) and _calls(body, name)
-            relation = self._recursive(body, cte, outer, known) if recursive else self._cte_body(body, outer, known)
-            known[name] = self._aliased(relation, cte)
+            outside = self.reads, self.indirect
+            self.reads, self.indirect = {}, set()
+            relation = self._cte(cte, recursive, outer, known)
+            known[name] = Common(relation, self.reads, self.indirect)
+            self.reads, self.indirect = outside
         return known
+
+    def common(self, relation: Relation) -> Relation:
+        """What a name that stands for a common table expression means; what that has read counts from now on."""
+        if not isinstance(relation, Common):
+            return relation
+        self.reads.update(relation.reads)
+        self.indirect |= relation.indirect
+        return relation.relation
+
+    def _cte(self, cte: exp.Expr, recursive: bool, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
+        recursive = (recursive or self.rules.recursion_unmarked) and _calls(cte.this, cte.alias.lower())
+        relation = self._recursive(cte.this, cte, outer, ctes) if recursive else self._cte_body(cte.this, outer, ctes)
+        return self._aliased(relation, cte)
 
     def _cte_body(self, body: exp.Expr, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
         if isinstance(body, exp.DML):

@@ -174,6 +174,17 @@ class Fields(Spread):
         return self.sources
 
 
+class Common(Relation):
+    """A common table expression, with what it read; that counts only if something reads the expression."""
+
+    __slots__ = ("indirect", "reads", "relation")
+
+    def __init__(self, relation: Relation, reads: dict[Name, bool], indirect: set[Source]) -> None:
+        self.relation = relation
+        self.reads = reads
+        self.indirect = indirect
+
+
 class United(Relation):
     """The result of a set operation: columns by position, or by name where a star hides the positions."""
 

@@ -124,7 +124,7 @@ def _named(reader: Reader, scope: Scope, node: exp.Table, parts: Name) -> tuple[
     if len(parts) == 1:
         cte = scope.ctes.get(parts[0].lower())
         if cte is not None:
-            return cte, (parts[0].lower(),)
+            return reader.common(cte), (parts[0].lower(),)
     if is_file(parts):
         return Spread(NOTHING), call_names(parts)
     if len(parts) > 1 and reader.rules.array_joins and scope.entry(parts[0]) is not None:
