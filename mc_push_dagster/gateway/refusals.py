@@ -37,8 +37,9 @@ def json_of(reply: Reply) -> Any:
 def mask(reply: Reply, secrets: Iterable[str]) -> Reply:
     """Return the answer without our secrets, should it echo them."""
     body = reply.body
-    for secret in secrets:
-        body = body.replace(secret.encode(), b"***")
+    for secret in filter(None, secrets):
+        for form in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+            body = body.replace(form.encode(), b"***")
     return replace(reply, body=body)
 
 
