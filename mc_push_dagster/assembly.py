@@ -10,6 +10,7 @@ from mc_push_dagster.config import PushConfig
 from mc_push_dagster.errors import FixConfiguration
 from mc_push_dagster.flow.outbox import Outbox
 from mc_push_dagster.flow.push import Pusher
+from mc_push_dagster.flow.rehearsed import RehearsedGateway, RehearsedOutbox
 from mc_push_dagster.gateway.connection import Connection
 from mc_push_dagster.gateway.graphql import GraphQLReader
 from mc_push_dagster.gateway.ingest import IngestGateway
@@ -53,12 +54,20 @@ def target_of(config: PushConfig, connection: Connection, warehouse: Warehouse) 
 
 
 @contextmanager
-def open_station(config: PushConfig, connection: Connection, *, connect: Connect | None = None) -> Iterator[Station]:
-    """Open ledger, outbox and gateway for `config`; `connect` replaces the configured way to the warehouse by the user's own.
+def open_station(
+    config: PushConfig,
+    connection: Connection,
+    *,
+    connect: Connect | None = None,
+    warehouse: Warehouse | None = None,
+) -> Iterator[Station]:
+    """Open ledger, outbox and gateway for `config`.
+
+    `connect` replaces the configured way to the warehouse by the user's own, `warehouse` the whole warehouse.
 
     No connection to the warehouse or to Monte Carlo is made before it is needed.
     """
-    warehouse = config.open_warehouse(connect)
+    warehouse = warehouse or config.open_warehouse(connect)
     target = target_of(config, connection, warehouse)
     with Ledger(config.ledger_url) as ledger:
         outbox = Outbox(config.store_url, ledger)
@@ -84,3 +93,23 @@ def open_station(config: PushConfig, connection: Connection, *, connect: Connect
             )
         finally:
             gateway.close()
+
+
+NOWHERE = "00000000-0000-0000-0000-000000000000"
+
+
+@contextmanager
+def open_collector(config: PushConfig) -> Iterator[Pusher]:
+    """Open what only reads the warehouse and writes a manifest: no key and no resource is needed, no ledger is written."""
+    warehouse = config.open_warehouse()
+    target = Target(resource_uuid=NOWHERE, resource_type=warehouse.resource_type, log_type=warehouse.log_type)
+    with Ledger(config.ledger_url) as ledger:
+        yield Pusher(
+            name=config.name,
+            warehouse=warehouse,
+            target=target,
+            gateway=RehearsedGateway(),
+            ledger=ledger,
+            outbox=RehearsedOutbox(),
+            config=config,
+        )

@@ -72,7 +72,8 @@ class DeliveryConfig(_Model):
     max_events: int = Field(default=500, ge=1, description="Events in one request (push-ingest-api: about 500).")
     max_bytes: int = Field(default=1_000_000, ge=10_000, description="Size of one request's body, in bytes.")
     measure: Literal["raw", "gzip"] = Field(
-        default="raw", description="What max_bytes limits: the JSON itself (safe), or its gzip size (the documents' words)."
+        default="raw",
+        description="What max_bytes limits: the JSON itself (safe), or its gzip size (the documents' words).",
     )
     concurrency: int = Field(default=8, ge=1, le=64, description="Requests under way at once.")
     timeout_seconds: float = Field(default=60, gt=0, description="How long one request may take to be answered.")
@@ -90,7 +91,9 @@ class PushConfig(_Model):
     monte_carlo: MonteCarloConfig = MonteCarloConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     ledger: str | None = Field(default=None, description="SQLAlchemy URL; default: a SQLite file in the home folder.")
-    store: str | None = Field(default=None, description="Outbox: a folder or any fsspec URL; default: in the home folder.")
+    store: str | None = Field(
+        default=None, description="Outbox: a folder or any fsspec URL; default: in the home folder."
+    )
     forbid_change_sources: tuple[ChangeSource, ...] = Field(
         default=(), description="Data-change times of these provenances are not pushed, e.g. `ddl polluted`."
     )
@@ -99,7 +102,9 @@ class PushConfig(_Model):
         description="Build the demo shop at warehouse.path on first use, and push to a sandbox only, whatever keys are set.",
     )
     lineage_window_hours: int = Field(default=24, ge=1, description="How far back the query log is read for lineage.")
-    minimum_confidence: float = Field(default=0.5, ge=0, le=1, description="Edges below are kept and shown, not pushed.")
+    minimum_confidence: float = Field(
+        default=0.5, ge=0, le=1, description="Edges below are kept and shown, not pushed."
+    )
 
     @property
     def ledger_url(self) -> str:
@@ -185,6 +190,8 @@ def _fill_in(value: Any, environment: Mapping[str, str]) -> Any:
             return found
 
         def __getattr__(self, name: str) -> Any:
+            if name.startswith(("jinja_", "__")):  # jinja asks objects for marks of its own
+                raise AttributeError(name)
             return self(name)
 
     native = NativeEnvironment(undefined=StrictUndefined)

@@ -1,4 +1,4 @@
-"""`mc-push`: everything that the Dagster assets do, without Dagster. One file a command; each is loaded when it is used.
+"""`mc-push`: all that the Dagster assets do, without Dagster. One file a command; each is loaded when it is used.
 
 Exit codes: 0 done, 1 partly or not done, 2 usage or configuration.
 """

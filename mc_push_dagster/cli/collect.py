@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from mc_push_dagster.cli.options import closed_hours, config_option, hours_option, json_option, open_config, opened_station
+from mc_push_dagster.assembly import open_collector
+from mc_push_dagster.cli.options import closed_hours, config_option, hours_option, json_option, open_config
 from mc_push_dagster.cli.screen import bars, out, print_json
+from mc_push_dagster.warehouses import load
 
 
 @click.command()
@@ -29,9 +31,9 @@ def collect(config_path: Path | None, folder: Path, hours: int, as_json: bool) -
     Collecting and pushing can thus be two steps on two machines: only the second needs Monte Carlo's keys.
     """
     config = open_config(config_path)
-    with opened_station(config) as station, bars(quiet=as_json) as progress:
-        windows = closed_hours(station, hours, now=datetime.now(UTC))
-        manifest = station.pusher.collect(folder, windows=windows, progress=progress)
+    windows = closed_hours(load(config.warehouse_type).query_log_latency, hours, now=datetime.now(UTC))
+    with open_collector(config) as collector, bars(quiet=as_json) as progress:
+        manifest = collector.collect(folder, windows=windows, progress=progress)
     if as_json:
         print_json({"manifest": manifest})
     else:

@@ -38,7 +38,9 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
     Nothing is pushed and nothing is changed.
     """
     config = open_config(config_path)
-    findings = [Finding(about="configuration", check=config.name, ok=True, detail=f"a {config.warehouse_type} warehouse")]
+    findings = [
+        Finding(about="configuration", check=config.name, ok=True, detail=f"a {config.warehouse_type} warehouse")
+    ]
     with opened_station(config) as station:
         findings += [*storage(station), *monte_carlo(station), *warehouse(station)]
     if as_json:
@@ -60,7 +62,9 @@ def storage(station: Station) -> Iterator[Finding]:
 def monte_carlo(station: Station) -> Iterator[Finding]:
     """Are the keys there, and does the GraphQL key see the resource? An ingestion key cannot be tried without a push."""
     connection = station.connection
-    simulated = "" if Connection.from_environment(station.config.monte_carlo, os.environ) else " (the sandbox, no account)"
+    simulated = (
+        "" if Connection.from_environment(station.config.monte_carlo, os.environ) else " (the sandbox, no account)"
+    )
     yield Finding(
         about="Monte Carlo",
         check="ingestion key",
@@ -70,7 +74,9 @@ def monte_carlo(station: Station) -> Iterator[Finding]:
         else "set MCD_INGEST_ID and MCD_INGEST_TOKEN (create one with `mc-push setup key`)",
     )
     if station.reader is None:
-        yield Finding(about="Monte Carlo", check="GraphQL key", ok=False, detail="set MCD_ID and MCD_TOKEN to verify pushes")
+        yield Finding(
+            about="Monte Carlo", check="GraphQL key", ok=False, detail="set MCD_ID and MCD_TOKEN to verify pushes"
+        )
         return
     try:
         warehouses = {w.uuid: w for w in station.reader.warehouses()}

@@ -28,7 +28,9 @@ config_option = click.option(
     help="A configuration file, or a Dagster component's defs.yaml. Default: the demo shop.",
     show_envvar=True,
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines instead of tables.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document for machines instead of tables."
+)
 dry_run_option = click.option("--dry-run", is_flag=True, help="Read and count everything; write nothing, send nothing.")
 
 
@@ -81,7 +83,7 @@ def opened_station(config: PushConfig) -> Iterator[Station]:
         yield station
 
 
-def closed_hours(station: Station, hours: int, *, now: datetime) -> list[Window]:
-    """The last `hours` full UTC hours whose queries are sure to stand in the warehouse's log, the earliest first."""
-    end = hour_bucket(now - station.warehouse.query_log_latency)
+def closed_hours(latency: timedelta, hours: int, *, now: datetime) -> list[Window]:
+    """The last `hours` full UTC hours whose queries are sure to stand in a log of this latency, the earliest first."""
+    end = hour_bucket(now - latency)
     return [Window.hour(end - timedelta(hours=n)) for n in range(hours, 0, -1)]

@@ -92,7 +92,9 @@ def show_reports(reports: Iterable[PushReport], *, title: str) -> None:
         counts = ", ".join(f"{n:,} {noun.replace('_', ' ')}" for noun, n in report.counts.items() if n)
         ids = [i for each in report.invocation_ids.values() for i in each]
         shown = "\n".join(ids[:3]) + (f"\n... and {len(ids) - 3} more" if len(ids) > 3 else "")
-        table.add_row(Text(feeds), Text(counts or "-"), f"{report.requests:,}", sized(report.raw_bytes), Text(shown or "-"))
+        table.add_row(
+            Text(feeds), Text(counts or "-"), f"{report.requests:,}", sized(report.raw_bytes), Text(shown or "-")
+        )
     out.print(table)
     for report in reports:
         show_troubles(report)
@@ -118,4 +120,9 @@ def show_troubles(report: PushReport) -> None:
     if len(report.set_aside) > 10:
         out.print(Text(f"... and {len(report.set_aside) - 10} more that were not accepted", style="red"))
     if report.maybe_twice:
-        out.print(Text(f"{report.maybe_twice} requests got no answer and were sent again: they may stand twice.", style="yellow"))
+        out.print(
+            Text(
+                f"{report.maybe_twice} requests got no answer and were sent again: they may stand twice.",
+                style="yellow",
+            )
+        )

@@ -17,16 +17,23 @@ from mc_push_dagster.cli.options import config_option, json_option, open_config,
 from mc_push_dagster.cli.screen import bars, out, print_json
 from mc_push_dagster.errors import FixConfiguration
 from mc_push_dagster.flow.recall import latest, recall
-from mc_push_dagster.flow.verify import Sampled, Verdict, Verification, verify as ask, wait_until_visible
+from mc_push_dagster.flow.verify import Sampled, Verdict, Verification, wait_until_visible
+from mc_push_dagster.flow.verify import verify as ask
 
 STYLES = {Verdict.SEEN: "green", Verdict.TOO_EARLY: "yellow", Verdict.MISSING: "bold red"}
 
 
 @click.command()
 @config_option
-@click.option("--push", "push_ids", multiple=True, help="Verify this push instead of the newest of each kind; may be repeated.")
 @click.option(
-    "--wait", "minutes", type=click.FloatRange(min=0), default=0, help="Ask again for so many minutes until all is seen."
+    "--push", "push_ids", multiple=True, help="Verify this push instead of the newest of each kind; may be repeated."
+)
+@click.option(
+    "--wait",
+    "minutes",
+    type=click.FloatRange(min=0),
+    default=0,
+    help="Ask again for so many minutes until all is seen.",
 )
 @json_option
 def verify(config_path: Path | None, push_ids: tuple[str, ...], minutes: float, as_json: bool) -> None:
@@ -105,7 +112,11 @@ def show(found: Verification) -> None:
     )
     for name, part in samples:
         if part.checked:
-            label = f"{name} (all {part.total})" if part.checked == part.total else f"{name} ({part.checked} of {part.total} asked)"
+            label = (
+                f"{name} (all {part.total})"
+                if part.checked == part.total
+                else f"{name} ({part.checked} of {part.total} asked)"
+            )
             table.add_row(label, *_parts(part))
     out.print(table)
     missing = [*map(str, found.tables_that_are(Verdict.MISSING)), *found.edges.missing, *found.column_edges.missing]

@@ -59,13 +59,23 @@ def materialize(
     return done
 
 
+# The screen belongs to whoever calls; Dagster's UI shows the log.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def _reason(error: Any) -> str:
+    """The first line of what the asset itself raised, below Dagster's own wrapping."""
+    while getattr(error, "cause", None) is not None:
+        error = error.cause
+    return str(getattr(error, "message", error)).strip().splitlines()[0]
+
+
 def _run(definitions: dg.Definitions, job: str, *, on: dg.DagsterInstance, partition: str | None) -> list[Materialized]:
     result = definitions.resolve_job_def(job).execute_in_process(
-        instance=on, partition_key=partition, raise_on_error=False
+        instance=on, partition_key=partition, raise_on_error=False, run_config=_QUIET
     )
     if not result.success:
-        failures = [e.event_specific_data for e in result.all_events if e.is_step_failure]
-        reasons = "; ".join(str(getattr(getattr(f, "error", None), "message", f)).strip() for f in failures)
+        reasons = "; ".join(_reason(e.step_failure_data.error) for e in result.all_events if e.is_step_failure)
         raise PushError(f"run {result.run_id} of {job} failed: {reasons or 'see its log in Dagster'}")
     found = []
     for event in result.all_events:
