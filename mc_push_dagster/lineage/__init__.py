@@ -10,7 +10,11 @@ from mc_push_dagster.lineage.statement import Skipped, Statement
 if TYPE_CHECKING:
     from mc_push_dagster.lineage.edges import derive
 
-__all__ = ["Catalog", "DictCatalog", "Skipped", "Statement", "derive"]
+if TYPE_CHECKING:
+    from mc_push_dagster.lineage.edges import derive
+    from mc_push_dagster.lineage.graph import Graph, across
+
+__all__ = ["Catalog", "DictCatalog", "Graph", "Skipped", "Statement", "across", "derive"]
 
 
 def __getattr__(name: str) -> object:
@@ -19,4 +23,8 @@ def __getattr__(name: str) -> object:
         from mc_push_dagster.lineage.edges import derive
 
         return derive
+    if name in ("Graph", "across"):
+        from mc_push_dagster.lineage import graph
+
+        return getattr(graph, name)
     raise AttributeError(name)

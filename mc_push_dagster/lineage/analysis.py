@@ -114,7 +114,7 @@ class Analyzer:
             clock.extend()
             return list(scanned(tokens, reader, view)), "tables only: out of time", False
         except (SqlglotError, RecursionError):
-            found = list(scanned(tokens, reader, view))
+            found: list[Step] = list(scanned(tokens, reader, view))
             return found, "tables only: not parsed" if found else "not parsed", False
 
     def _parse(self, tokens: list, text: str) -> Iterator[exp.Expr | None]:

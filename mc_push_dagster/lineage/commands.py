@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlglot.tokens import Token, TokenType
+from sqlglot import Token, TokenType
 
 from mc_push_dagster.lineage.names import Name
 from mc_push_dagster.lineage.reader import Reader

@@ -1,7 +1,7 @@
 """Queries: what a SELECT gives, column by column, and which tables it reads.
 
-A resolver of our own over sqlglot's syntax tree. `qualify()` and `lineage()` of sqlglot copy and rewrite the tree for each
-column; here each query is walked once, so that a statement costs little more than its parsing.
+A resolver of our own over sqlglot's syntax tree. sqlglot's `qualify()` and `lineage()` copy and rewrite the tree for
+each column; here each query is walked once, so that a statement costs little more than its parsing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from mc_push_dagster.lineage.names import Name, Rules
 from mc_push_dagster.lineage.relations import (
     NOTHING,
     STAR,
-    Derived,
     Common,
+    Derived,
     Output,
     Relation,
     Source,
-    Sources,
     Table,
     United,
     renamed,
@@ -31,6 +30,7 @@ from mc_push_dagster.lineage.sources import join_sources
 from mc_push_dagster.lineage.stars import expand
 from mc_push_dagster.lineage.values import column_path, sources_of
 
+CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _RECURSION_PASSES = 3
 _FILTERS = ("where", "having", "qualify", "group", "order", "distinct", "cluster", "sort", "windows", "limit")
@@ -142,7 +142,7 @@ class Reader:
         return self._aliased(relation, cte)
 
     def _cte_body(self, body: exp.Expr, outer: Scope | None, ctes: dict[str, Relation]) -> Relation:
-        if isinstance(body, exp.DML):
+        if isinstance(body, CHANGES):
             # WITH gone AS (DELETE FROM t RETURNING *): the rows of t.
             target = body.find(exp.Table)
             return self.read(self.parts(target)) if target is not None else Derived([])
@@ -174,7 +174,7 @@ class Reader:
             right.append((first, first.expression))
             first = first.this
         relation = self.query(first, outer, ctes)
-        group = [relation]
+        group: list[Relation] = [relation]
         for operation, branch in reversed(right):
             found = self.query(branch, outer, ctes)
             if isinstance(operation, exp.Except):
@@ -228,8 +228,8 @@ class Reader:
         self._filters(node, scope)
         match = node.args.get("match")
         if match is not None:
-            for measure in match.args.get("measures") or ():
-                outputs.append(Output(measure.this.alias_or_name, sources_of(self, measure.this, scope)))
+            measures = [m.this for m in match.args.get("measures") or ()]
+            outputs.extend(Output(m.alias_or_name, sources_of(self, m, scope)) for m in measures)
         return Derived(outputs, opens)
 
     def _item(self, item: exp.Expr, scope: Scope, position: int) -> Iterator[tuple[Output, Relation | None]]:

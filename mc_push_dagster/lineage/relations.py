@@ -1,4 +1,4 @@
-"""What a query reads from: relations, their columns, and the columns of real tables from which each takes its values."""
+"""What a query reads from: relations, their columns, and the columns of real tables that they take values from."""
 
 from __future__ import annotations
 

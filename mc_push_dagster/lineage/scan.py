@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from sqlglot.tokens import Token, TokenType
+from sqlglot import Token, TokenType
 
 from mc_push_dagster.lineage.commands import name_at
 from mc_push_dagster.lineage.names import Name
@@ -13,7 +13,7 @@ from mc_push_dagster.lineage.reader import Reader
 from mc_push_dagster.lineage.steps import Flow
 
 _NAME = re.compile(r"[\w#$@{}][\w\-#$@{}*. ]*")
-_NOT_NAMES = frozenset("SELECT VALUES LATERAL UNNEST TABLE FLATTEN WITH ( ".split())
+_NOT_NAMES = frozenset(["SELECT", "VALUES", "LATERAL", "UNNEST", "TABLE", "FLATTEN", "WITH", "("])
 _WRITES = {
     "INSERT": ("INTO", "OVERWRITE", "TABLE"),
     "MERGE": ("INTO",),
@@ -24,7 +24,7 @@ _WRITES = {
 
 
 def scanned(tokens: Sequence[Token], reader: Reader, view: Name | None = None) -> Iterator[Flow]:
-    """The flow of one statement as its keywords show it: the first table written, all tables after FROM, JOIN, USING."""
+    """The flow of one statement by its keywords: the first table written, all tables after FROM, JOIN and USING."""
     words = [t.text.upper() if t.token_type is not TokenType.IDENTIFIER else "" for t in tokens]
     target, start = _written(tokens, words, reader)
     ctes = {
@@ -83,6 +83,3 @@ def _in_from(words: Sequence[str], index: int) -> bool:
         if words[i] in ("SELECT", "WHERE", "ON", "BY", "(", ")", "SET", "VALUES", "IN"):
             return False
     return False
-
-
-__all__ = ["scanned"]

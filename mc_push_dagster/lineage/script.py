@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
+from sqlglot import Token, TokenType
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.tokens import Token, TokenType
 
 from mc_push_dagster.lineage.tokens import split
 
 _STARTERS = frozenset(
-    "SELECT WITH INSERT UPDATE MERGE DELETE CREATE DROP ALTER TRUNCATE COPY EXECUTE UNLOAD USE FROM REPLACE CACHE EXPORT "
-    "UPSERT BEGIN IF WHILE FOR LOOP DECLARE EXEC".split()
+    {
+        *("SELECT", "WITH", "INSERT", "UPDATE", "MERGE", "DELETE", "REPLACE", "UPSERT", "TRUNCATE", "COPY", "UNLOAD"),
+        *("CREATE", "DROP", "ALTER", "USE", "FROM", "CACHE", "EXPORT", "EXECUTE", "EXEC"),
+        *("BEGIN", "IF", "WHILE", "FOR", "LOOP", "DECLARE"),
+    }
 )
 _BLOCK_ENDS = ("THEN", "DO", "LOOP", "BEGIN", "ELSE", "REPEAT")
 _MADE_BY = ("DECLARE", "LET", "SET", "FOR")
-_CONTROL = frozenset("BEGIN IF ELSEIF ELSIF ELSE WHILE FOR LOOP REPEAT DO EXCEPTION WHEN DECLARE END CASE".split())
+_CONTROL = frozenset(
+    {
+        *("BEGIN", "IF", "ELSEIF", "ELSIF", "ELSE", "WHILE", "FOR", "LOOP", "REPEAT", "DO"),
+        *("EXCEPTION", "WHEN", "DECLARE", "END", "CASE"),
+    }
+)
 _STRINGS = frozenset({TokenType.STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING, TokenType.NATIONAL_STRING})
 _CODE = ("SQL", "PLPGSQL")
 
@@ -78,7 +87,7 @@ def _code_in(chunk: list[Token], nested: int) -> str | None:
     first, second = _word(chunk, 0), _word(chunk, 1)
     if nested > 3:
         return None
-    if first in ("EXECUTE", "EXEC") and (second == "IMMEDIATE" or chunk[1:2] and chunk[1].token_type in _STRINGS):
+    if first in ("EXECUTE", "EXEC") and (second == "IMMEDIATE" or (chunk[1:2] and chunk[1].token_type in _STRINGS)):
         return _joined(chunk[2 if second == "IMMEDIATE" else 1 :])
     if first == "UNLOAD":
         return _joined(chunk[2:] if second == "(" else chunk[1:])
@@ -108,7 +117,7 @@ def _declared(chunk: list[Token]) -> tuple[str, ...]:
     if _word(chunk, 0) not in _MADE_BY:
         return ()
     names = [chunk[1].text.lower()] if len(chunk) > 1 else []
-    for before, token in zip(chunk[1:], chunk[2:], strict=False):
+    for before, token in pairwise(chunk[1:]):
         if before.token_type is not TokenType.COMMA or _word(chunk, 0) != "DECLARE":
             break
         names.append(token.text.lower())

@@ -81,6 +81,11 @@ class Session(Generic[Tag]):
         """Tables that the session made, with their columns where these are known."""
         return dict(self._columns.values())
 
+    def made(self, names: Iterable[Name]) -> dict[Name, Sequence[str] | None]:
+        """Those of `names` that the session made, with their columns where these are known."""
+        found = (self._columns.get(key_of(name)) for name in names)
+        return dict(entry for entry in found if entry is not None)
+
     def concerns(self, flow: Flow) -> bool:
         """True if a flow reads or writes what the session made: then the catalog alone cannot tell its columns."""
         names = flow.reads if flow.destination is None else (*flow.reads, flow.destination)

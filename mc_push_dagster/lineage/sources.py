@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from mc_push_dagster.lineage.names import Name
 from mc_push_dagster.lineage.pivots import pivoted
-from mc_push_dagster.lineage.relations import NOTHING, Relation, Sources, Spread, Table, renamed
+from mc_push_dagster.lineage.relations import NOTHING, Relation, Sources, Spread, renamed
 from mc_push_dagster.lineage.scope import Entry, Scope, call_names
 from mc_push_dagster.lineage.values import sources_of
 
@@ -177,7 +177,7 @@ def _query(reader: Reader, scope: Scope, node: exp.Expr) -> None:
 
 def _lateral(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     inner = node.this
-    if isinstance(inner, exp.Subquery) or isinstance(inner, exp.Query):
+    if isinstance(inner, exp.Query):
         relation = reader.query(inner, scope, scope.ctes)
         columns = reader.alias_columns(node)
         _add(scope, node, renamed(relation, columns) if columns else relation)
@@ -249,5 +249,3 @@ _KINDS: dict[type[exp.Expr], Callable[[Reader, Scope, exp.Expr], None]] = {
     exp.Pivot: _pivot_statement,
     exp.Stream: _stream,
 }
-
-__all__ = ["Table", "is_file", "join_sources", "written_parts"]

@@ -41,9 +41,6 @@ def assigned(
     positional = targets is not None and not by_name and (star < len(outputs) or len(outputs) <= len(targets))
     pairs: list[tuple[Output, str]] = []
     for i, output in enumerate(outputs):
-        if positional and targets is not None and i < star and i < len(targets):
-            name = targets[i]
-        else:
-            name = output.name
+        name = targets[i] if positional and targets is not None and i < min(star, len(targets)) else output.name
         pairs.append((output, names.get(name.lower(), name)))
     return pairs

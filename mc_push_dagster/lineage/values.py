@@ -14,9 +14,38 @@ if TYPE_CHECKING:
 
 _LEAVES = (exp.Literal, exp.Identifier, exp.DataType, exp.Var, exp.Boolean, exp.Null, exp.Placeholder, exp.Parameter)
 _TIME_UNITS = frozenset(
-    "year years quarter month months week weeks day days dayofweek dayofyear hour hours minute minutes second seconds "
-    "millisecond milliseconds microsecond microseconds nanosecond epoch isoweek isoyear date time dow doy mm dd yy yyyy "
-    "hh mi ss qq ww".split()
+    {
+        *(
+            "year",
+            "years",
+            "quarter",
+            "month",
+            "months",
+            "week",
+            "weeks",
+            "isoweek",
+            "isoyear",
+            "dayofweek",
+            "dayofyear",
+        ),
+        *(
+            "day",
+            "days",
+            "hour",
+            "hours",
+            "minute",
+            "minutes",
+            "second",
+            "seconds",
+            "epoch",
+            "date",
+            "time",
+            "dow",
+            "doy",
+        ),
+        *("millisecond", "milliseconds", "microsecond", "microseconds", "nanosecond"),
+        *("mm", "dd", "yy", "yyyy", "hh", "mi", "ss", "qq", "ww"),
+    }
 )
 
 
@@ -36,7 +65,7 @@ def column_path(node: exp.Expr) -> list[str]:
 
 
 def sources_of(reader: Reader, node: exp.Expr, scope: Scope, *, filtering: bool = False) -> Sources:
-    """The columns that `node` takes its value from; for a filter (`filtering`) nested queries are read, not followed."""
+    """The columns that `node` takes its value from; for a filter, nested queries are read, not followed."""
     found: set[Source] = set()
     stack: list[exp.Expr] = [node]
     while stack:

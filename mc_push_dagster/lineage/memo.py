@@ -1,0 +1,130 @@
+"""Repeated statements are analysed once: by their exact text, then by their tokens without constants."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+from sqlglot import Token, TokenType
+from sqlglot.errors import SqlglotError
+
+from mc_push_dagster.lineage.analysis import Analysis, Analyzer
+from mc_push_dagster.lineage.names import Name
+from mc_push_dagster.lineage.steps import Flow
+
+Key = bytes
+_MASKED = {TokenType.NUMBER: "0", TokenType.STRING: "''"}
+_NAMING = frozenset({"AS", "FROM", "JOIN", "INTO", "TABLE", "USING", "UPDATE"})
+"""After these a string is a name."""
+_TELLING = frozenset(
+    {"PIVOT", "UNPIVOT", "EXECUTE", "EXEC", "UNLOAD", "DO", "IDENTIFIER", "COLUMNS", "ILIKE", "PROCEDURE", "TASK"}
+)
+"""Where one of these stands, constants decide which tables or columns there are."""
+_ENTRIES = 20_000
+_WEIGHT = 2_000_000
+
+
+def fingerprint(tokens: Sequence[Token]) -> Key:
+    """A digest of a statement without comments, case of keywords, spacing, and constants that name nothing."""
+    digest = blake2b(digest_size=16)
+    exact = any(t.text.upper() in _TELLING for t in tokens)
+    before = ""
+    constant = False
+    for i, token in enumerate(tokens):
+        masked = None if exact or before in _NAMING else _MASKED.get(token.token_type)
+        if masked is None and token.token_type is TokenType.L_PAREN and before == "TABLE":
+            exact = True
+        if masked is not None:
+            # A list of constants is as good as its first one.
+            if constant and before == "," and i > 1:
+                continue
+            constant = True
+        elif token.token_type is not TokenType.COMMA:
+            constant = False
+        text = masked or token.text
+        quoted = (
+            "q" if token.token_type is TokenType.IDENTIFIER else "s" if token.token_type is TokenType.STRING else ""
+        )
+        if not (constant and masked is None):
+            digest.update(f"{quoted}{text}\0".encode("utf-8", "surrogatepass"))
+        before = token.text.upper()
+    return digest.digest()
+
+
+class Memo:
+    """Analyses by text, within bounded memory; the least recently used go first."""
+
+    def __init__(self, analyzer: Analyzer, *, entries: int = _ENTRIES, weight: int = _WEIGHT) -> None:
+        self._analyzer = analyzer
+        self._entries = entries
+        self._limit = weight
+        self._weight = 0
+        self._found: OrderedDict[Key, Analysis | None] = OrderedDict()
+        """None marks a fingerprint under which constants decide: only the exact text tells."""
+        self.parsed = 0
+        """How many texts were really analysed."""
+
+    def analyze(
+        self,
+        text: str,
+        *,
+        database: str | None,
+        schema: str | None,
+        view: Name | None = None,
+        known: Mapping[Name, Sequence[str] | None] | None = None,
+    ) -> Analysis:
+        """As `Analyzer.analyze`, from memory where it can."""
+        around = repr((database, schema, view, sorted(known.items()) if known else None)).encode()
+        exact = _key(text.encode("utf-8", "surrogatepass"), around)
+        found = self._get(exact)
+        if found is not None:
+            return found
+        masked = self._masked(text, around)
+        found = self._get(masked)
+        if found is None:
+            self.parsed += 1
+            found = self._analyzer.analyze(text, database=database, schema=schema, view=view, known=known)
+            self._put(masked, None if found.literal else found)
+            if not found.literal:
+                return found
+        self._put(exact, found)
+        return found
+
+    def _masked(self, text: str, around: bytes) -> Key:
+        if len(text) > self._analyzer.budget.characters:
+            return b""
+        try:
+            return _key(fingerprint(self._analyzer.dialect.tokenize(text)), around)
+        except (SqlglotError, RecursionError):
+            return b""
+
+    def _get(self, key: Key) -> Analysis | None:
+        found = self._found.get(key)
+        if found is not None:
+            self._found.move_to_end(key)
+        return found
+
+    def _put(self, key: Key, analysis: Analysis | None) -> None:
+        if not key:
+            return
+        replaced = self._found.pop(key, None)
+        self._weight += _weight(analysis) - _weight(replaced)
+        self._found[key] = analysis
+        while len(self._found) > self._entries or self._weight > self._limit:
+            _, gone = self._found.popitem(last=False)
+            self._weight -= _weight(gone)
+
+
+def _key(*parts: bytes) -> Key:
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def _weight(analysis: Analysis | None) -> int:
+    if analysis is None:
+        return 1
+    return 1 + sum(len(s.columns) + len(s.reads) + len(s.indirect) for s in analysis.steps if isinstance(s, Flow))
