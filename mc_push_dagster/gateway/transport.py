@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # missing in typeshed
 
 import urllib3
@@ -215,7 +215,14 @@ def _pool_manager(endpoint: str, *, pool_size: int, environment: Mapping[str, st
     if parts.scheme == "https":
         options["ssl_context"] = _tls(environment)
     proxy = _proxy(parts.scheme, parts.hostname or "", environment)
-    manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    if proxy:
+        login = urlsplit(proxy)
+        if login.username is not None:
+            named = f"{unquote(login.username)}:{unquote(login.password or '')}"
+            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=named)
+        manager = urllib3.ProxyManager(proxy, **options)
+    else:
+        manager = urllib3.PoolManager(**options)
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager
 
