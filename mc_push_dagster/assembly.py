@@ -100,7 +100,7 @@ NOWHERE = "00000000-0000-0000-0000-000000000000"
 
 @contextmanager
 def open_collector(config: PushConfig) -> Iterator[Pusher]:
-    """Open what only reads the warehouse and writes a manifest: no key and no resource is needed, no ledger is written."""
+    """Open what only reads the warehouse and writes a manifest: no key, no resource, no ledger is needed."""
     warehouse = config.open_warehouse()
     target = Target(resource_uuid=NOWHERE, resource_type=warehouse.resource_type, log_type=warehouse.log_type)
     with Ledger(config.ledger_url) as ledger:

@@ -1,7 +1,8 @@
 """What a user configures for one warehouse: the same model serves the Dagster component and the command line.
 
-A file is YAML. A Dagster component's `defs.yaml` serves as it stands: its `attributes` are read, what only Dagster needs is
-passed over. `{{ env('NAME') }}` and `{{ env('NAME', 'default') }}` are filled in from the environment, as Dagster does it.
+A file is YAML. A Dagster component's `defs.yaml` serves as it stands: its `attributes` are read, what only Dagster
+needs is passed over. `{{ env('NAME') }}` and `{{ env('NAME', 'default') }}` are filled in from the environment, as
+Dagster does it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ HOME_VARIABLE = "MC_PUSH_HOME"
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder for the ledger, the outbox and the sandbox's data: `$MC_PUSH_HOME`, or `.mc_push` in the working folder."""
+    """The folder for ledger, outbox and the sandbox's data: `$MC_PUSH_HOME`, or `.mc_push` in the working folder."""
     return Path(environment.get(HOME_VARIABLE) or ".mc_push")
 
 
@@ -73,7 +74,7 @@ class DeliveryConfig(_Model):
     max_bytes: int = Field(default=1_000_000, ge=10_000, description="Size of one request's body, in bytes.")
     measure: Literal["raw", "gzip"] = Field(
         default="raw",
-        description="What max_bytes limits: the JSON itself (safe), or its gzip size (the documents' words).",
+        description="What max_bytes limits: the JSON itself (safe), or its gzip size (as documented).",
     )
     concurrency: int = Field(default=8, ge=1, le=64, description="Requests under way at once.")
     timeout_seconds: float = Field(default=60, gt=0, description="How long one request may take to be answered.")
@@ -91,20 +92,16 @@ class PushConfig(_Model):
     monte_carlo: MonteCarloConfig = MonteCarloConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     ledger: str | None = Field(default=None, description="SQLAlchemy URL; default: a SQLite file in the home folder.")
-    store: str | None = Field(
-        default=None, description="Outbox: a folder or any fsspec URL; default: in the home folder."
-    )
+    store: str | None = Field(default=None, description="Outbox: a folder or fsspec URL; default: in the home folder.")
     forbid_change_sources: tuple[ChangeSource, ...] = Field(
         default=(), description="Data-change times of these provenances are not pushed, e.g. `ddl polluted`."
     )
     demo: bool = Field(
         default=False,
-        description="Build the demo shop at warehouse.path on first use, and push to a sandbox only, whatever keys are set.",
+        description="Build the demo shop at warehouse.path on first use; push to a sandbox only, whatever the keys.",
     )
     lineage_window_hours: int = Field(default=24, ge=1, description="How far back the query log is read for lineage.")
-    minimum_confidence: float = Field(
-        default=0.5, ge=0, le=1, description="Edges below are kept and shown, not pushed."
-    )
+    minimum_confidence: float = Field(default=0.5, ge=0, le=1, description="Edges below are kept, not pushed.")
 
     @property
     def ledger_url(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from mc_push_dagster.assembly import Station
 from mc_push_dagster.cli.options import config_option, json_option, open_config, opened_station
 from mc_push_dagster.cli.screen import out, print_json
 from mc_push_dagster.errors import PushError
-from mc_push_dagster.gateway.connection import Connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +58,9 @@ def storage(station: Station) -> Iterator[Finding]:
 
 
 def monte_carlo(station: Station) -> Iterator[Finding]:
-    """Are the keys there, and does the GraphQL key see the resource? An ingestion key cannot be tried without a push."""
+    """Are the keys there, does the GraphQL key see the resource? An ingestion key cannot be tried without a push."""
     connection = station.connection
-    simulated = (
-        "" if Connection.from_environment(station.config.monte_carlo, os.environ) else " (the sandbox, no account)"
-    )
+    simulated = " (a sandbox, no account)" if connection.is_sandbox else ""
     yield Finding(
         about="Monte Carlo",
         check="ingestion key",

@@ -68,6 +68,6 @@ def push_feeds(
     if "lineage" in feeds:
         reports.append(station.pusher.push_lineage(dry_run=dry_run, progress=progress))
     if "query-logs" in feeds:
-        for window in closed_hours(station.warehouse.query_log_latency, hours, now=datetime.now(UTC)):
-            reports.append(station.pusher.push_query_logs(window, dry_run=dry_run, progress=progress))
+        windows = closed_hours(station.warehouse.query_log_latency, hours, now=datetime.now(UTC))
+        reports += [station.pusher.push_query_logs(w, dry_run=dry_run, progress=progress) for w in windows]
     return reports

@@ -12,7 +12,7 @@ VERIFIABLE = (PushKind.CATALOG, PushKind.SCHEMA, PushKind.LINEAGE, PushKind.QUER
 
 
 def latest(ledger: Ledger, target_uuid: str) -> tuple[PushRecord, ...]:
-    """The newest push of each kind that got a receipt, the newest first; pushes that had nothing new to send are no news."""
+    """The newest push of each kind that got a receipt, the newest first; a push with nothing new is no news."""
     found: dict[PushKind, PushRecord] = {}
     for push in ledger.pushes(target_uuid=target_uuid, limit=500):
         if push.kind not in found and ledger.receipts(push.push_id):
@@ -34,7 +34,6 @@ def recall(ledger: Ledger, target_uuid: str, pushes: Sequence[PushRecord]) -> Pu
     windows = [push.window for push in pushes if push.window is not None]
     window = Window(start=min(w.start for w in windows), end=max(w.end for w in windows)) if windows else None
     edges: list[LineageEdge] = []
-    column_edges: list[ColumnEdge] = []
     queried = set()
     for record in ledger.edges(target_uuid, columns=False):
         edge = record.edge
@@ -44,9 +43,11 @@ def recall(ledger: Ledger, target_uuid: str, pushes: Sequence[PushRecord]) -> Pu
         seen = edge.evidence.last_seen
         if window is not None and edge.evidence.kind is EvidenceKind.QUERY and seen is not None and seen in window:
             queried.add(edge.destination)
-    for record in ledger.edges(target_uuid, columns=True):
-        if record.push_id in ids and isinstance(record.edge, ColumnEdge):
-            column_edges.append(record.edge)
+    column_edges = [
+        record.edge
+        for record in ledger.edges(target_uuid, columns=True)
+        if record.push_id in ids and isinstance(record.edge, ColumnEdge)
+    ]
     return Pushed(
         resource_uuid=target_uuid,
         receipts=receipts,

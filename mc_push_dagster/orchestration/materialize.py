@@ -1,4 +1,4 @@
-"""Materializes a warehouse's push assets in this process, as clicks in Dagster's UI would: for the demo, and for scripts."""
+"""Materializes a warehouse's push assets in this process, as clicks in the UI would: for the demo, and for scripts."""
 
 from __future__ import annotations
 

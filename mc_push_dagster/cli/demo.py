@@ -1,0 +1,134 @@
+"""`mc-push demo`: the whole mission on a laptop, without an account and without a network."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mc_push_dagster.cli.options import closed_hours, open_config, opened_station
+from mc_push_dagster.cli.screen import err, out, print_json, sized
+from mc_push_dagster.cli.verify import document, show, verification
+from mc_push_dagster.config import PushConfig, home
+from mc_push_dagster.flow.verify import Verification
+from mc_push_dagster.gateway.connection import API_ENDPOINT, INGEST_ENDPOINT
+from mc_push_dagster.warehouses import load
+
+if TYPE_CHECKING:
+    from mc_push_dagster.orchestration.materialize import Materialized
+    from mc_push_dagster.sandbox import Sandbox
+
+HOURS = 6
+"""So many hours of the shop's history are pushed as query-log windows."""
+VISIBILITY = timedelta(seconds=1)
+"""How long the sandbox takes from its 202 to showing what it got; the real one takes minutes."""
+NOUNS = ("tables", "views", "columns", "edges", "column_edges", "queries")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines instead of tables.")
+def demo(as_json: bool) -> None:
+    """Build a shop in DuckDB, push it through Dagster to a local stand-in for Monte Carlo, and show what arrived."""
+    began = time.monotonic()
+    with told("Building the shop (real SQL, about a million rows)"):
+        config = open_config(None)
+    with sandbox() as box:
+        with told("Materializing catalog, lineage and query logs in Dagster"):
+            made = materialized(config)
+        with told("Waiting until the sandbox shows what it was sent"), opened_station(config) as station:
+            found = verification(station, wait=timedelta(seconds=30))
+        if as_json:
+            print_json({"materialized": made, "verification": document(found), "sandbox": box.resource_uuid})
+        else:
+            report(made, found, seconds=time.monotonic() - began)
+    sys.exit(0 if found.complete else 1)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Say on standard error what goes on."""
+    with err.status(what + " ...") if err.is_terminal else _silently():
+        yield
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def sandbox() -> Iterator[Sandbox]:
+    """Serve the sandbox and make this process's environment point to it, and to nothing else, for the time being."""
+    from mc_push_dagster.sandbox import serve
+
+    before = dict(os.environ)
+    with serve(home() / "sandbox", visibility_delay=VISIBILITY) as box:
+        for name in [n for n in os.environ if n.startswith(("MCD_", "MC_INGEST_", "MC_RESOURCE_"))]:
+            del os.environ[name]
+        os.environ |= {
+            INGEST_ENDPOINT: box.ingest_endpoint,
+            API_ENDPOINT: box.api_endpoint,
+            "MCD_INGEST_ID": box.ingest_key.id,
+            "MCD_INGEST_TOKEN": box.ingest_key.secret,
+            "MCD_ID": box.api_key.id,
+            "MCD_TOKEN": box.api_key.secret,
+            "MCD_RESOURCE_UUID": box.resource_uuid,
+        }
+        try:
+            yield box
+        finally:
+            os.environ.clear()
+            os.environ |= before
+
+
+def materialized(config: PushConfig) -> Sequence[Materialized]:
+    """Materialize the demo's assets, the query log for the last closed hours."""
+    from mc_push_dagster.definitions import defs
+    from mc_push_dagster.orchestration.materialize import instance, materialize
+
+    windows = closed_hours(load(config.warehouse_type).query_log_latency, HOURS, now=datetime.now(UTC))
+    with instance(home() / "dagster") as dagster:
+        return materialize(defs(), config.name, on=dagster, hours=[window.start for window in windows])
+
+
+def report(made: Sequence[Materialized], found: Verification, *, seconds: float) -> None:
+    """Print what was pushed, with the invocation ids, what the stand-in shows, and what to do next."""
+    table = Table(title="Pushed to the sandbox, a local stand-in that is NOT Monte Carlo", title_justify="left")
+    table.show_edge = table.pad_edge = False
+    for heading in ("Dagster asset", "pushed", "requests", "bytes", "invocation ids"):
+        table.add_column(heading, justify="right" if heading in ("requests", "bytes") else "left", overflow="fold")
+    for one in made:
+        ids = [i for of_feed in dict(one.metadata.get("mc/invocation_ids") or {}).values() for i in of_feed]
+        shown = [*ids[:2], *([f"... and {len(ids) - 2} more"] if len(ids) > 2 else [])]
+        name = one.asset + (f"\n  {one.partition}" if one.partition else "")
+        requests, size = one.metadata.get("mc/requests", 0), sized(one.metadata.get("mc/bytes", 0))
+        table.add_row(name, counted(one.metadata), str(requests), size, "\n".join(shown) or "-")
+    out.print(table)
+    for one in made:
+        if held := one.metadata.get("mc/held_back"):
+            out.print(Text(f"{one.asset}: {held}", style="yellow"))
+    out.print()
+    show(found)
+    out.print(f"\nAll of it in {seconds:.0f} s. What next:")
+    for command, what in (
+        ("make dev", "see the assets, their lineage and these runs in Dagster: http://127.0.0.1:3000"),
+        ("mc-push sandbox", "see what arrived: tables, freshness, lineage, queries, requests"),
+        ("mc-push push --dry-run", "see what a push would send now"),
+        ("mc-push doctor", "check your own keys and warehouse (README: Point it at Monte Carlo)"),
+    ):
+        out.print(Padding(Text.assemble((f"{command:<24}", "bold"), what), (0, 2)))
+
+
+def counted(metadata: Mapping[str, Any]) -> str:
+    """What a materialization carried, in words."""
+    said = [f"{metadata[f'mc/{noun}']:,} {noun.replace('_', ' ')}" for noun in NOUNS if metadata.get(f"mc/{noun}")]
+    return ", ".join(said) or "nothing new"
