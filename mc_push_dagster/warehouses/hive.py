@@ -1,4 +1,4 @@
-"""Hive over HiveServer2: catalog in bulk calls, query log from its log files, lineage of views by EXPLAIN DEPENDENCY."""
+"""Hive over HiveServer2: catalog in bulk calls, query log from its log files, view lineage by EXPLAIN DEPENDENCY."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ class Hive(Warehouse):
             yield item if isinstance(item, Gap) else TableColumns(ref=place.ref(item[0]), columns=item[1])
 
     def queries(self, window: Window) -> Iterator[QueryRecord]:
-        return self._log.records(window) if self._log else iter(())
+        if self._log is not None:
+            yield from self._log.records(window)
 
     def lineage(self, window: Window) -> Iterator[LineageEdge | ColumnEdge | Gap]:
         """The tables that each view reads, by EXPLAIN DEPENDENCY, which executes nothing."""
@@ -164,18 +165,20 @@ class Hive(Warehouse):
         yield from gaps
 
     def check_access(self) -> Iterator[Access]:
+        """One answer a capability; all but the query log come from the same bulk calls."""
         try:
             with self._session() as session:
                 found = len(list(self._places(session)))
-            yield Access(capability=Capability.SCHEMA, granted=found > 0, detail=f"{found} databases")
+            granted, detail = found > 0, f"{found} databases"
         except PushError as error:
-            yield Access(capability=Capability.SCHEMA, granted=False, detail=str(error))
-        if self._log is None:
-            detail = "`query_log` is not set: name HiveServer2's log file or folder to push query logs"
-            yield Access(capability=Capability.QUERY_LOG, granted=False, detail=detail)
-        else:
-            granted, detail = self._log.check()
-            yield Access(capability=Capability.QUERY_LOG, granted=granted, detail=detail)
+            granted, detail = False, str(error)
+        for capability, support in self.capabilities.items():
+            if support.state == "yes" and capability is not Capability.QUERY_LOG:
+                yield Access(capability=capability, granted=granted, detail=detail)
+        logged, log = (False, "`query_log` is not set: name HiveServer2's log file or folder")
+        if self._log is not None:
+            logged, log = self._log.check()
+        yield Access(capability=Capability.QUERY_LOG, granted=logged, detail=log)
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -51,6 +51,16 @@ from mc_push_dagster.warehouses.base import (
     not_yet,
 )
 
+_FROM_CATALOG = (
+    Capability.SCHEMA,
+    Capability.VIEW_TEXT,
+    Capability.DESCRIPTIONS,
+    Capability.ROW_COUNT,
+    Capability.BYTE_COUNT,
+    Capability.DATA_CHANGE,
+    Capability.DRIFT,
+)
+
 
 class SparkSettings(ThriftSettings):
     """The lakehouse, its catalogs, and where its event logs lie."""
@@ -218,30 +228,40 @@ class Spark(Warehouse):
     # -- access ---------------------------------------------------------------------------------------------------
 
     def check_access(self) -> Iterator[Access]:
+        """One answer a capability; what the catalog tells, it tells in the same calls."""
         try:
             with self._session() as session:
-                yield from self._check_server(session)
+                granted, detail = self._check_catalog(session)
+                planned, plan = self._check_plans(session)
         except PushError as error:
-            yield Access(capability=Capability.SCHEMA, granted=False, detail=str(error))
-        if self._log is None:
-            detail = "`event_log` is not set: name the folder of spark.eventLog.dir to push query logs"
-            yield Access(capability=Capability.QUERY_LOG, granted=False, detail=detail)
-        else:
-            granted, detail = self._log.check()
-            yield Access(capability=Capability.QUERY_LOG, granted=granted, detail=detail)
+            granted, detail = planned, plan = False, str(error)
+        for capability in _FROM_CATALOG:
+            yield Access(capability=capability, granted=granted, detail=detail)
+        for capability in (Capability.TABLE_LINEAGE, Capability.COLUMN_LINEAGE):
+            yield Access(capability=capability, granted=planned, detail=plan)
+        logged, log = (False, "`event_log` is not set: name the folder of spark.eventLog.dir")
+        if self._log is not None:
+            logged, log = self._log.check()
+        yield Access(capability=Capability.QUERY_LOG, granted=logged, detail=log)
 
-    def _check_server(self, session: Session) -> Iterator[Access]:
+    def _check_catalog(self, session: Session) -> tuple[bool, str]:
         places = list(self._places(session))
-        readable = [p for p in places if not isinstance(p, Gap)]
         gaps = [p for p in places if isinstance(p, Gap)]
+        readable = [p for p in places if not isinstance(p, Gap)]
         detail = f"{len(readable)} databases" + "".join(f"; {g.subject}: {g.reason}" for g in gaps)
-        yield Access(capability=Capability.SCHEMA, granted=bool(readable) and not gaps, detail=detail)
+        if readable:
+            try:
+                self._reader(session, readable[0]).names()
+            except StatementError as error:
+                return False, f"{readable[0].catalog}.{readable[0].namespace}: its tables cannot be listed: {error}"
+        return bool(readable) and not gaps, detail
+
+    def _check_plans(self, session: Session) -> tuple[bool, str]:
         try:
             session.run("EXPLAIN EXTENDED SELECT 1")
         except StatementError as error:
-            yield Access(capability=Capability.COLUMN_LINEAGE, granted=False, detail=f"EXPLAIN is refused: {error}")
-        else:
-            yield Access(capability=Capability.COLUMN_LINEAGE, granted=True, detail="EXPLAIN EXTENDED answers")
+            return False, f"EXPLAIN is refused: {error}"
+        return True, "EXPLAIN EXTENDED answers"
 
     # -- parts ----------------------------------------------------------------------------------------------------
 
