@@ -84,7 +84,7 @@ class Draft:
         """
         dump, offset, lines = _LINES[kind].dump_json, self._size, 0
         for item in items:
-            line = dump(item, exclude_none=True) + b"\n"
+            line = dump(item, exclude_defaults=True) + b"\n"
             with _told("the manifest cannot be written"):
                 self._file.write(line)
             self._digest.update(line)
@@ -123,7 +123,7 @@ def writing(path: Path, *, warehouse: str, collected_at: datetime, scope: Scope)
                 file.flush()
         with _told(f"the manifest {path} cannot be written"):
             with whole.open("wb") as out, lines.open("rb") as content:
-                out.write(_HEADER.dump_json(draft.header(), exclude_none=True) + b"\n")
+                out.write(_HEADER.dump_json(draft.header()) + b"\n")
                 shutil.copyfileobj(content, out, _BLOCK)
                 out.flush()
                 os.fsync(out.fileno())

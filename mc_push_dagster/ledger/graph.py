@@ -132,14 +132,19 @@ class Graph:
         yield from self._read(query)
 
     def due_edges(self, target_uuid: str, due: Due) -> Iterator[EdgeRecord]:
-        """All live edges of each destination that has one to be pushed, destination by destination.
+        """All live edges of each destination that has one to be pushed, destination by destination; none of tables
+        gone.
 
         All sources of a destination go out together, so that Monte Carlo never holds half of them.
         """
         c = t.edges.c
+        views_since, alive_since = (sa.literal(moment, t.Moment) for moment in (due.views_since, due.alive_since))
+        gone = sa.select(t.tables.c.table_id).where(t.tables.c.gone_since.is_not(None))
         alive = sa.and_(
+            c.source_id.not_in(gone),
+            c.destination_id.not_in(gone),
             c.confidence >= due.minimum_confidence,
-            c.last_seen >= sa.case((c.evidence == EvidenceKind.VIEW.value, due.views_since), else_=due.alive_since),
+            c.last_seen >= sa.case((c.evidence == EvidenceKind.VIEW.value, views_since), else_=alive_since),
         )
         kind = c.source_column.is_not(None) if due.columns else c.source_column.is_(None)
         destinations = sa.select(c.destination_id).where(

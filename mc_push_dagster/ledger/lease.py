@@ -59,16 +59,16 @@ def take(database: Database, name: str, now: datetime) -> Lease | None:
     """Take the lease `name`, or return None if a process that may be alive holds it."""
     owner = f"{process_identity()}|{uuid4().hex}"
     with database.write() as connection:
-        added = connection.execute(
+        connection.execute(
             database.insert(t.leases)
             .values(name=name, owner=owner, expires_at=now + LEASE)
             .on_conflict_do_nothing(index_elements=["name"])
         )
-        if added.rowcount == 1:
-            return Lease(database, name, owner)
         held = connection.execute(
             sa.select(t.leases.c.owner, t.leases.c.expires_at).where(t.leases.c.name == name).with_for_update()
         ).first()
+        if held is not None and held.owner == owner:
+            return Lease(database, name, owner)
         if held is not None and held.expires_at > now and not is_dead(held.owner):
             return None
         connection.execute(
