@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_push_dagster.flow.drifted import drifted
 from mc_push_dagster.model import Window
 from mc_push_dagster.orchestration import metadata, state
 from mc_push_dagster.orchestration.catalog_state import write_state
@@ -123,7 +124,8 @@ def push_catalog(context: dg.AssetExecutionContext, station: "Station", plan: Pl
     """Push the catalog, or after drift only what changed; then let Dagster's own picture of the tables follow."""
     key, log = plan.key(CATALOG), RunLog(context.log)
     if context.op_execution_context.op_config.get("schema_only"):
-        report = station.pusher.push_drift(progress=log)
+        changed = drifted(station.warehouse, station.ledger, station.target.resource_uuid)
+        report = station.pusher.push_catalog(schema_only=changed, progress=log)
         context.log_event(dg.AssetObservation(key, description="schema drift", metadata=metadata.of_report(report)))
     else:
         report = station.pusher.push_catalog(progress=log)

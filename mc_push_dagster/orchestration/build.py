@@ -67,6 +67,6 @@ def build_monte_carlo_definitions(
     own = dg.Definitions(
         assets=[*tables, *pushes],
         asset_checks=[push_checks(plan, clock=clock)],
-        resources={plan.resource: PushStation(config=config, demo=plan.settings.demo)},
+        resources={plan.resource: PushStation(config=config)},
     )
     return dg.Definitions.merge(own, cadence(plan), watchers(plan, clock=clock))

@@ -112,7 +112,7 @@ class MonteCarloPushComponent(dg.StateBackedComponent, PushConfig, DagsterSettin
         Raises:
             FixConfiguration: if a user's own resource opens the connection; only a run has it.
         """
-        with PushStation(config=self.config, demo=self.demo).open() as station:
+        with PushStation(config=self.config).open() as station:
             write_state(station, self.represent_tables, state_path)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

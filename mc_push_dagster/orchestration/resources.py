@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,13 +12,16 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from mc_push_dagster.config import PushConfig, home
+from pydantic import ValidationError
+
+from mc_push_dagster.config import PushConfig, home, one_sentence
 from mc_push_dagster.errors import FixConfiguration
+from mc_push_dagster.warehouses import load
 
 if TYPE_CHECKING:
     from mc_push_dagster.assembly import Station
     from mc_push_dagster.gateway.connection import Connection
-    from mc_push_dagster.warehouses.base import Connect
+    from mc_push_dagster.warehouses.base import Warehouse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,6 @@ class PushStation:
     """
 
     config: PushConfig
-    demo: bool = False
 
     @contextmanager
     def open(self, resource: Any = None) -> Iterator[Station]:
@@ -41,57 +43,26 @@ class PushStation:
         """
         from mc_push_dagster.assembly import open_station
 
-        if self.demo:
+        if self.config.demo:
             _build_demo(Path(self.config.warehouse["path"]))
-        connect = None if resource is None else connect_through(resource)
-        with open_station(self.config, _connection(self.config, os.environ), connect=connect) as station:
+        warehouse = self.config.open_warehouse() if resource is None else warehouse_over(self.config, resource)
+        with open_station(self.config, _connection(self.config, os.environ), warehouse=warehouse) as station:
             yield station
 
 
-class Lent:
-    """A connection of the user's resource; closing it closes what the resource opened with it."""
-
-    def __init__(self, connection: Any, opened: ExitStack) -> None:
-        self._connection = connection
-        self._opened = opened
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def close(self) -> None:
-        self._opened.close()
-
-
-def connect_through(resource: Any) -> Connect:
-    """Return a connection factory over a user's Dagster resource.
-
-    Understood are: `get_connection()` (SnowflakeResource, DuckDBResource) and `get_client()` (BigQueryResource), as
-    context managers or not, and a function without arguments.
+def warehouse_over(config: PushConfig, resource: Any) -> Warehouse:
+    """Build the configured warehouse over a user's own resource; settings for connecting are then not needed.
 
     Raises:
-        FixConfiguration: if the resource is none of these.
+        FixConfiguration: if a setting is wrong or the resource cannot open a connection.
     """
-    opener: Callable[[], Any] | None = None
-    for method in ("get_connection", "get_client"):
-        if callable(found := getattr(resource, method, None)):
-            opener = found
-            break
-    if opener is None:
-        if not callable(resource):
-            raise FixConfiguration(
-                f"connection_resource: a {type(resource).__name__} has neither get_connection() nor get_client() "
-                "and is no function without arguments"
-            )
-        opener = resource
-
-    def connect() -> Any:
-        with ExitStack() as opened:
-            made = opener()
-            if hasattr(made, "__enter__") and not hasattr(made, "close"):
-                return Lent(opened.enter_context(made), opened.pop_all())
-            return made
-
-    return connect
+    cls = load(config.warehouse_type)
+    given = {name: value for name, value in config.warehouse.items() if name != "type"}
+    try:
+        options = (cls.lent_settings or cls.settings).model_validate(given)
+    except ValidationError as error:
+        raise FixConfiguration(f"warehouse {config.name!r} ({cls.name}): {one_sentence(error)}") from error
+    return cls.over(resource, scope=config.scope.scope(), options=options)
 
 
 _sandboxes: dict[Path, Connection] = {}
@@ -99,11 +70,14 @@ _lock = Lock()
 
 
 def _connection(config: PushConfig, environment: Mapping[str, str]) -> Connection:
-    """Keys and endpoints from the environment; with none of them, this process's own sandbox."""
+    """Keys and endpoints from the environment; with none of them, this process's own sandbox.
+
+    The demo's made-up tables never go to a real account, whatever keys are set.
+    """
     from mc_push_dagster.gateway.connection import Connection
 
     connection = Connection.from_environment(config.monte_carlo, environment)
-    if connection is not None:
+    if connection is not None and (connection.is_sandbox or not config.demo):
         return connection
     folder = (home(environment) / "sandbox").absolute()
     with _lock:

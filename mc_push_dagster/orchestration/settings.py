@@ -135,4 +135,3 @@ class DagsterSettings(dg.Model):
         description="Key of a Dagster resource of yours that opens the warehouse's connection: SnowflakeResource, "
         "BigQueryResource, DuckDBResource, anything with get_connection() or get_client(), or a function.",
     )
-    demo: bool = Field(default=False, description="Build the demo shop at warehouse.path on first use.")

@@ -34,6 +34,7 @@ from mc_push_dagster.model import (
     TableSnapshot,
     Window,
 )
+from mc_push_dagster.warehouses.lent import connect_through
 
 Connect = Callable[[], Any]
 """Opens a DB-API connection (or a client with `close()`); called for each read, from any thread, never shared."""
@@ -108,6 +109,8 @@ class Warehouse(ABC):
     """The default `log_type` of query-log pushes."""
     capabilities: ClassVar[Mapping[Capability, Support]]
     settings: ClassVar[type[Settings]]
+    lent_settings: ClassVar[type[Settings] | None] = None
+    """The settings that remain where a user's own resource opens the connection; None: all of `settings`."""
     query_log_latency: ClassVar[timedelta] = timedelta(0)
     """How long after its end a query is sure to stand in the log (the vendor's documented figure)."""
     late_windows: ClassVar[int] = 2
@@ -133,6 +136,19 @@ class Warehouse(ABC):
     def connect_by(self, connect: Connect) -> None:
         """Use the caller's own way to connect (a Dagster resource, a pool) instead of the settings'."""
         self._connect = connect
+
+    @classmethod
+    def over(cls, resource: Any, *, scope: Scope | None = None, options: Any = None) -> Self:
+        """Build the warehouse over a user's own resource, of what `lent.connect_through` understands.
+
+        `options` is an instance of `lent_settings` (or `settings`). Warehouses whose sessions need setting up override it.
+
+        Raises:
+            FixConfiguration: if the resource cannot open a connection.
+        """
+        warehouse = cls.from_settings(options, scope=scope or Scope())
+        warehouse.connect_by(connect_through(resource))
+        return warehouse
 
     @contextmanager
     def connection(self) -> Iterator[Any]:

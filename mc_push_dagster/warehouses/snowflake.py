@@ -58,6 +58,7 @@ class Snowflake(Warehouse):
     resource_type = "snowflake"
     log_type = "snowflake"
     settings = SnowflakeSettings
+    lent_settings = SnowflakeOptions
     capabilities: ClassVar[Mapping[Capability, Support]] = {
         Capability.SCHEMA: YES,
         Capability.VIEW_TEXT: YES,
