@@ -24,6 +24,7 @@ from mc_push_dagster.model import AssetType, ColumnEdge, Evidence, EvidenceKind,
 
 _SESSIONS = 2_000
 _HELD = 200_000
+_PARTS = 3
 NAMELESS = "a table's full name is not known"
 
 
@@ -175,9 +176,10 @@ class _Run:
 
 def ref_of(name: Name) -> TableRef | None:
     """The identity of a table whose name has all three parts."""
-    if len(name) != len(TableRef.__match_args__) or not all(name):
+    if len(name) != _PARTS or not all(name):
         return None
-    return TableRef(database=name[0], schema=name[1], name=name[2])
+    database, schema, table = name
+    return TableRef(database=database, schema=schema, name=table)
 
 
 def _evidence(statement: Statement, confidence: float) -> Evidence:

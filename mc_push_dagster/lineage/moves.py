@@ -77,7 +77,7 @@ def use(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
     if not isinstance(tree.this, exp.Table):
         return
     kind = tree.args["kind"].name.upper() if tree.args.get("kind") is not None else ""
-    parts = reader.parts(tree.this)
+    parts = list(reader.parts(tree.this))
     if kind in ("ROLE", "WAREHOUSE", "SECONDARY") or not parts:
         return
     schema = kind == "SCHEMA" or reader.rules.use_names_schema
