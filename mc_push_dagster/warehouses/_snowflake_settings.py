@@ -65,7 +65,7 @@ class SnowflakeSettings(SnowflakeOptions):
     user: str | None = Field(default=None, description="Not needed with an OAuth token.")
     password: SecretStr | None = None
     private_key: SecretStr | None = Field(default=None, description="PEM text of a private key.")
-    private_key_file: Path | None = Field(default=None, description="File with a private key (PEM).")
+    key_file: Path | None = Field(default=None, description="File with a private key (PEM).")
     private_key_passphrase: SecretStr | None = None
     token: SecretStr | None = Field(default=None, description="OAuth token, or what `authenticator` calls for.")
     authenticator: str | None = Field(default=None, description="Default: by the credentials that are given.")
@@ -79,13 +79,11 @@ class SnowflakeSettings(SnowflakeOptions):
 
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
-        given = [
-            name for name in ("password", "private_key", "private_key_file", "token") if getattr(self, name) is not None
-        ]
+        given = [name for name in ("password", "private_key", "key_file", "token") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"give one of {' and '.join(given)}, not both")
         if not given and self.authenticator is None:
-            raise ValueError("give password, private_key, private_key_file or token, or name an authenticator")
+            raise ValueError("give password, private_key, key_file or token, or name an authenticator")
         if self.user is None and self.token is None:
             raise ValueError("user is missing")
         if self.protocol == "http" and self.host not in ("127.0.0.1", "localhost", "::1"):
@@ -131,7 +129,7 @@ class SnowflakeSettings(SnowflakeOptions):
             return {"password": self.password.get_secret_value(), **named}
         if self.token is not None:
             return {"authenticator": "oauth", "token": self.token.get_secret_value(), **named}
-        if self.private_key is not None or self.private_key_file is not None:
+        if self.private_key is not None or self.key_file is not None:
             return {"private_key": self._key(), **named}
         return named
 
@@ -149,12 +147,12 @@ class SnowflakeSettings(SnowflakeOptions):
             if self.private_key is not None:
                 pem = self.private_key.get_secret_value().encode()
             else:
-                assert self.private_key_file is not None
-                pem = self.private_key_file.expanduser().read_bytes()
+                assert self.key_file is not None
+                pem = self.key_file.expanduser().read_bytes()
             phrase = self.private_key_passphrase
             key = load_pem_private_key(pem, phrase.get_secret_value().encode() if phrase else None)
         except OSError as error:
-            raise FixConfiguration(f"private_key_file {self.private_key_file}: {error.strerror}") from error
+            raise FixConfiguration(f"key_file {self.key_file}: {error.strerror}") from error
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # The library's message may quote the key: it is left out.
             raise FixConfiguration("private key: it is no PEM key, or its passphrase is wrong or missing") from None
