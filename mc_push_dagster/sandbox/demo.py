@@ -2,7 +2,7 @@
 
 `build` runs the scripts in shop/ (raw -> staging -> marts, a swap, a failed statement, analysts, a dashboard) and
 records each statement in the shop's query log. The SQL, its results, durations and errors are real; only the demo's
-clock is simulated: sessions are placed in the hours before `now`, so that the hourly query-log windows have something in them.
+clock is simulated: sessions lie in the hours before `now`, so that hourly query-log windows have something in them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCOPE = Scope(exclude=(TablePattern(schema="ops"),))
 
 _SHOP = Path(__file__).parent / "shop"
 _SCRIPTS = ("1_raw.sql", "2_staging.sql", "3_marts.sql", "4_maintenance.sql", "5_analysts.sql")
-_HOURLY_SINCE = timedelta(minutes=200)
+_HOURLY_SINCE = timedelta(hours=4)  # the marts exist since ten past the hour before
 _SETTLED = timedelta(minutes=2)  # a session that began so long ago has ended
 _STALE = timedelta(hours=24)
 
@@ -94,15 +94,15 @@ def _build_beside(path: Path, now: datetime) -> None:
     """Build in a folder beside the file, under the same name (which names the database), then put it in its place."""
     folder = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
     try:
-        fresh = folder / path.name
+        fresh, hour = folder / path.name, hour_bucket(now)
         with _writing(fresh) as recorder:
             recorder.connection.execute("CREATE SCHEMA ops")
             recorder.create_log()
             recorder.connection.execute(
                 "CREATE TABLE ops.build (recipe VARCHAR, built_at_us BIGINT, worked_until_us BIGINT)"
             )
-            planned = [session for script in _SCRIPTS for session in _read(script, base=now, now=now)]
-            planned += _hourly(after=hour_bucket(now - _HOURLY_SINCE), now=now)
+            planned = [session for script in _SCRIPTS for session in _read(script, base=hour, now=now)]
+            planned += _hourly(after=hour - _HOURLY_SINCE, now=now)
             for session in sorted(planned, key=lambda s: s.starts_at):
                 recorder.run(session)
             recorder.connection.execute(
