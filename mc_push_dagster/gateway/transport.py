@@ -24,7 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from mc_push_dagster.errors import FixConfiguration, MaybeDelivered, PushError, TryAgain
 from mc_push_dagster.gateway.connection import is_loopback_host
 
-_CHUNK = 64 * 1024
+_CHUNK = 256 * 1024
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 # OpenSSL's reasons that no second try mends; a handshake that merely broke off is tried again.
 _TLS_MISCONFIGURED = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HANDSHAKE_FAILURE")
