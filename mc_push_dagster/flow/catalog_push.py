@@ -87,14 +87,16 @@ class _Stage:
         held: frozenset[TableRef] = frozenset()
         if self._with_measures:
             held = ledger.claim(uuid, refs, hour=run.hour, push_id=run.push_id)
-        under_way = self._hold_back([s for s in chunk if s.ref not in held])
+        rest = [s for s in chunk if s.ref not in held]
+        under_way = self._hold_back(rest)
+        # Read after the claims: a claim that is settled by now has its schema on record.
+        known = ledger.digests(uuid, [s.ref for s in rest]) if rest else {}
         for snapshot in chunk:
             ref = snapshot.ref
-            known = before.get(ref)
             if ref in held:
                 run.tally.pushed_table(snapshot)
                 yield metadata_event(snapshot, forbid=self._forbid)
-            elif self._schema_is_due(digests.get(ref), known, claimed_elsewhere=ref in under_way):
+            elif self._schema_is_due(digests.get(ref), known.get(ref), claimed_elsewhere=ref in under_way):
                 run.tally.pushed_table(snapshot)
                 yield metadata_event(snapshot, with_measures=False)
             else:

@@ -10,7 +10,7 @@ from mc_push_dagster.flow.batch import rebuild
 from mc_push_dagster.flow.deliver import Parcel
 from mc_push_dagster.flow.drift import schema_digest
 from mc_push_dagster.ledger import EdgeKey, Ledger, PushedTable
-from mc_push_dagster.model import Column, Feed, TableRef, utc
+from mc_push_dagster.model import AssetType, Column, Feed, TableRef, utc
 
 
 def applier(
@@ -63,6 +63,7 @@ def pushed_tables(body: bytes) -> Iterator[PushedTable]:
             row_count=volume.get("row_count"),
             byte_count=volume.get("byte_count"),
             changed_at=utc(datetime.fromisoformat(changed)) if changed else None,
+            is_view=asset["type"] == AssetType.VIEW.value,
         )
 
 

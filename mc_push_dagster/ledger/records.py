@@ -113,7 +113,7 @@ class NewBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedTable:
-    """What one acknowledged metadata event said."""
+    """What one metadata event says."""
 
     ref: TableRef
     columns: tuple[Column, ...] | None
@@ -121,6 +121,7 @@ class PushedTable:
     row_count: int | None = None
     byte_count: int | None = None
     changed_at: datetime | None = None
+    is_view: bool = False
 
     @property
     def measured(self) -> bool:
