@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,17 +66,21 @@ def sandbox(
     """
     from mc_push_dagster.sandbox import serve
 
-    with serve(
-        folder or home() / "sandbox",
-        port=port,
-        faults=_plan(faults),
-        visibility_delay=timedelta(seconds=visibility_delay),
-        query_log_delay=None if query_log_delay is None else timedelta(seconds=query_log_delay),
-        measure="gzip" if measure == "gzip" else "raw",
-        lenient=lenient,
-    ) as box:
+    with (
+        _stop_signals() as stop,
+        serve(
+            folder or home() / "sandbox",
+            port=port,
+            faults=_plan(faults),
+            visibility_delay=timedelta(seconds=visibility_delay),
+            query_log_delay=None if query_log_delay is None else timedelta(seconds=query_log_delay),
+            measure="gzip" if measure == "gzip" else "raw",
+            lenient=lenient,
+        ) as box,
+    ):
         click.echo(_line(box) if as_json else _words(box))
-        _wait()
+        while not stop.wait(0.5):
+            pass
     if not as_json:
         click.echo("Stopped. Its data is kept; the same command serves it again.")
 
@@ -107,13 +113,13 @@ def _words(box: Sandbox) -> str:
     )
 
 
-def _wait() -> None:
-    """Block until Ctrl-C or a termination signal, then return, so that the server ends in order."""
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a termination signal sets, so that the server ends in order whenever they come."""
     stop = threading.Event()
     before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        while not stop.wait(0.5):
-            pass
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -70,7 +70,7 @@ def freshness(samples: Sequence[Sample], now: datetime) -> Detector:
     times = _changed([s for s in known if now - s.at <= FRESHNESS_WINDOW])
     steps = [b - a for a, b in pairwise(times) if b > a]
     median = _median(steps)
-    coverage = median * len(steps) / FRESHNESS_COVERAGE_SPAN
+    coverage = median * len(times) / FRESHNESS_COVERAGE_SPAN
     if len(times) < FRESHNESS_SAMPLES and coverage < FRESHNESS_SLOW_COVERAGE:
         return _too_few(len(times), FRESHNESS_SAMPLES, older=now - pushes[0] > FRESHNESS_WINDOW)
     if coverage < FRESHNESS_COVERAGE:

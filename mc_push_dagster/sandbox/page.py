@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from mc_push_dagster.sandbox import views
+from mc_push_dagster.sandbox import lineage_view, views
 from mc_push_dagster.sandbox.clock import moment
 from mc_push_dagster.sandbox.contract import NOTICE, RULES
 from mc_push_dagster.sandbox.reading import Reading
@@ -23,7 +23,8 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _HEADERS = {
     # Whatever is pushed is shown: even if an escape were forgotten, nothing could run or leave.
     "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self';"
+        " frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -43,12 +44,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": count,
-        "short": short,
-        "size": size,
-        "span": span,
-        "time": _time,
-        "table_id": table_id,
+        **{"count": count, "short": short, "size": size, "span": span},
+        **{"time": _time, "day": _day, "table_id": table_id},
     }
     environment.globals |= {"notice": NOTICE}
     return environment
@@ -96,6 +93,10 @@ def _time(value: datetime | str | None) -> str:
         return "–"
     at = moment(value) if isinstance(value, str) else value
     return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _day(value: datetime) -> str:
+    return f"{value:%b} {value.day}, {value:%H:%M}"
 
 
 def table_id(mcon: str) -> str:
@@ -151,12 +152,12 @@ def _table(at: Reading, request: Request) -> dict[str, Any] | None:
 
 
 def _lineage(at: Reading, request: Request) -> dict[str, Any]:
-    mcon = request.query_params.get("mcon") or views.busiest(at)
+    mcon = request.query_params.get("mcon") or lineage_view.busiest(at)
     hops = _number(request, "hops", default=3, most=views.MOST_HOPS)
     known = mcon is not None and mcon.count("++") >= 4
     return {
         "mcon": mcon,
-        "graph": views.graph(at, mcon, hops) if known and mcon else None,
+        "graph": lineage_view.graph(at, mcon, hops) if known and mcon else None,
         "most_hops": views.MOST_HOPS,
     }
 

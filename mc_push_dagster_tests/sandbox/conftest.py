@@ -76,6 +76,13 @@ def wire(box: Sandbox) -> Wire:
     return Wire(box)
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """One sandbox for tests that only look at the answer to what they send."""
+    with serve(tmp_path_factory.mktemp("shared"), clock=lambda: START) as box:
+        yield Wire(box)
+
+
 def asset(name: str, kind: str = "TABLE", **blocks: Any) -> dict[str, Any]:
     return {"type": kind, "metadata": {"name": name, "database": "db", "schema": "public"}, **blocks}
 
