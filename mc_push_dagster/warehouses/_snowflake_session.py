@@ -232,7 +232,10 @@ def connect_over(resource: Any, options: SnowflakeOptions) -> Connect:
                 )
         except _driver_errors() as error:
             managed.close()
-            raise translate(error) from error
+            problem = translate(error)
+            if isinstance(problem, UNREADABLE):  # the session is at fault, not what would be read with it
+                raise FixAccess(f"Snowflake: the session could not be set up: {problem}") from error
+            raise problem from error
         return managed
 
     return connect

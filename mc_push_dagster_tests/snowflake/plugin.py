@@ -8,7 +8,6 @@ import pytest
 
 from mc_push_dagster_tests.snowflake import server
 
-
 # fakesnow reads DuckDB's results in the way DuckDB 2.0 warns of; the warning rises in the server's thread.
 FAKESNOW = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")
 

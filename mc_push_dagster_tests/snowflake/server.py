@@ -51,7 +51,7 @@ HOME = "SNOWFLAKE"
 
 @dataclass
 class Fault:
-    """What happens instead of an answer to statements that match `on`, `times` times."""
+    """What happens instead of an answer to statements that match `on` (text, then bound values), `times` times."""
 
     on: str
     times: float = 1
@@ -81,24 +81,31 @@ class Snowflake:
     logins: list[dict[str, Any]] = field(default_factory=list)
     login_error: tuple[int, str] | None = None
     open_sessions: set[str] = field(default_factory=set)
-    retries: int = 0
+    refused: int = 0
     """Answers that were faults."""
 
     def reset(self) -> None:
         fresh = Snowflake(port=self.port)
         self.__dict__.update(fresh.__dict__)
         fakesnow_server.sessions.clear()
+        for schema, views in SHAPES.items():
+            for view in views:
+                self.duck.execute(f'DELETE FROM {HOME}."{_home(schema)}"."{view}"')
+
+    def build(self) -> None:
+        """Make an empty account of the documented shapes."""
         fakesnow_server.shared_fs = FakeSnow()
-        duck = self.duck
         fakesnow_server.shared_fs.connect(HOME, "PUBLIC")
         for schema, views in SHAPES.items():
-            duck.execute(f'CREATE SCHEMA {HOME}."{_home(schema)}"')
+            self.duck.execute(f'CREATE SCHEMA {HOME}."{_home(schema)}"')
             for view, shape in views.items():
                 columns = ", ".join(f'"{name}" {DUCK_TYPES[kind]}' for name, kind in shape["columns"].items())
-                duck.execute(f'CREATE TABLE {HOME}."{_home(schema)}"."{view}" ({columns})')
+                self.duck.execute(f'CREATE TABLE {HOME}."{_home(schema)}"."{view}" ({columns})')
         # HASH_AGG: any digest that does not depend on the order of rows serves (SQL reference, "HASH_AGG").
         letters = ", ".join("abcdefghi")
-        duck.execute(f"CREATE MACRO {HOME}.main.hash_agg({letters}) AS (sum(hash({letters}) % 1000000007)::BIGINT)")
+        self.duck.execute(
+            f"CREATE MACRO {HOME}.main.hash_agg({letters}) AS (sum(hash({letters}) % 1000000007)::BIGINT)"
+        )
 
     @property
     def duck(self) -> Any:
@@ -201,7 +208,8 @@ class Snowflake:
     async def _query(self, scope: Any, raw: bytes, send: Any) -> None:
         body = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
         text = body["sqlText"]
-        if await self._faulted(text, scope, send):
+        bound = " ".join(str(each["value"]) for each in (body.get("bindings") or {}).values())
+        if await self._faulted(f"{text} {bound}", scope, send):
             return
         self.statements.append(text)
         self.bindings.append(body.get("bindings") or {})
@@ -219,7 +227,7 @@ class Snowflake:
         if fault is None:
             return False
         fault.times -= 1
-        self.retries += 1
+        self.refused += 1
         if fault.status is not None:
             await _reply(send, fault.status, b"{}")
         elif fault.error is not None:
@@ -382,7 +390,7 @@ def serve() -> Iterator[Snowflake]:
     while not server.started:
         time.sleep(0.01)
     box.port = server.servers[0].sockets[0].getsockname()[1]
-    box.reset()
+    box.build()
     try:
         yield box
     finally:
