@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from mc_push_dagster.gateway.answers import (
+from mc_push_dagster.flow.answers import (
     CatalogEntry,
     DerivedColumns,
     Detectors,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from mc_push_dagster.flow.answers import EVENT_TYPES, CatalogEntry, PushStatus, full_table_id_of
 from mc_push_dagster.flow.verification import LATENCY, Pushed, Reader, Sampled, Verdict, Verification
-from mc_push_dagster.gateway.answers import EVENT_TYPES, CatalogEntry, PushStatus, full_table_id_of
 from mc_push_dagster.model import ColumnEdge, Feed, TableRef
 
 __all__ = ["LATENCY", "Pushed", "Reader", "Sampled", "Verdict", "Verification", "verify", "wait_until_visible"]

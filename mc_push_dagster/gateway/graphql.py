@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from mc_push_dagster.errors import FixConfiguration
-from mc_push_dagster.gateway import documents
-from mc_push_dagster.gateway.answers import (
+from mc_push_dagster.flow.answers import (
     CatalogEntry,
     DerivedColumns,
     Detectors,
@@ -25,6 +24,7 @@ from mc_push_dagster.gateway.answers import (
     Resource,
     TableDetail,
 )
+from mc_push_dagster.gateway import documents
 from mc_push_dagster.gateway.client import GraphQLClient
 from mc_push_dagster.gateway.connection import Connection
 from mc_push_dagster.gateway.parse import (

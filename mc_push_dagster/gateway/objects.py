@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mc_push_dagster.errors import Rejected
+from mc_push_dagster.flow.answers import LineageNode
 from mc_push_dagster.gateway import documents
-from mc_push_dagster.gateway.answers import LineageNode
 from mc_push_dagster.gateway.client import GraphQLClient
 from mc_push_dagster.gateway.parse import at, node_of, time_of
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mc_push_dagster.errors import BrokenContract
-from mc_push_dagster.gateway.answers import CatalogEntry, LineageNode, PushStatus, QueryGroup, Resource
+from mc_push_dagster.flow.answers import CatalogEntry, LineageNode, PushStatus, QueryGroup, Resource
 from mc_push_dagster.model import Column
 
 LAST_PAGE = {"hasNextPage": False, "endCursor": None}

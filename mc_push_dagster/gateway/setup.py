@@ -17,7 +17,39 @@ from mc_push_dagster.errors import BrokenContract, MaybeDelivered, TryAgain
 from mc_push_dagster.gateway import documents
 from mc_push_dagster.gateway.client import GraphQLClient
 from mc_push_dagster.gateway.connection import Key
+from mc_push_dagster.gateway.objects import (
+    NEVER,
+    NodeRef,
+    delete_lineage_node,
+    delete_pushed_tables,
+    put_lineage_edge,
+    put_lineage_node,
+)
 from mc_push_dagster.gateway.parse import at, time_of
+
+__all__ = [
+    "INGESTION",
+    "NEVER",
+    "PUSH",
+    "Capability",
+    "CredentialsTest",
+    "CustomIntegration",
+    "IntegrationConnection",
+    "KeyInfo",
+    "NodeRef",
+    "SparkBinary",
+    "SparkHttp",
+    "collect_over_spark",
+    "create_integration_key",
+    "create_or_update_custom_integration",
+    "delete_integration_key",
+    "delete_lineage_node",
+    "delete_pushed_tables",
+    "integration_keys",
+    "put_lineage_edge",
+    "put_lineage_node",
+    "try_spark_credentials",
+]
 
 INGESTION = "Ingestion"
 """The scope of keys that may push (push-ingest-api, "Create an Ingestion key")."""

@@ -158,7 +158,7 @@ def test_what_is_no_time_is_a_broken_contract(wrong: object) -> None:
 
 
 def test_feeds_have_a_name_in_push_events(desk: Desk) -> None:
-    from mc_push_dagster.gateway.answers import EVENT_TYPES
+    from mc_push_dagster.flow.answers import EVENT_TYPES
 
     known = {e.event_type for e in desk.reader.push_events(desk.box.resource_uuid)}
     assert set(EVENT_TYPES) == set(Feed)

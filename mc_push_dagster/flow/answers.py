@@ -1,4 +1,4 @@
-"""What Monte Carlo tells about what it holds: the nouns of the GraphQL side."""
+"""What Monte Carlo tells about what it holds: the nouns that verification asks for and the gateway answers with."""
 
 from __future__ import annotations
 
