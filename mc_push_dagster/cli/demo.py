@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +30,12 @@ HOURS = 6
 """So many hours of the shop's history are pushed as query-log windows."""
 VISIBILITY = timedelta(seconds=1)
 """How long the sandbox takes from its 202 to showing what it got; the real one takes minutes."""
+NEXT = (
+    ("make dev", "see assets, lineage and these runs in Dagster, on http://127.0.0.1:3000"),
+    ("mc-push sandbox", "see what arrived: tables, freshness, lineage, queries, requests"),
+    ("mc-push push --dry-run", "see what a push would send now"),
+    ("mc-push doctor", "check keys, rights and storage"),
+)
 NOUNS = ("tables", "views", "columns", "edges", "column_edges", "queries")
 
 
@@ -102,30 +107,37 @@ def materialized(config: PushConfig) -> Sequence[Materialized]:
 
 def report(made: Sequence[Materialized], found: Verification, *, seconds: float) -> None:
     """Print what was pushed, with the invocation ids, what the stand-in shows, and what to do next."""
-    table = Table(title="Pushed to the sandbox, a local stand-in that is NOT Monte Carlo", title_justify="left")
-    table.show_edge = table.pad_edge = False
-    for heading in ("Dagster asset", "pushed", "requests", "bytes", "invocation ids"):
-        table.add_column(heading, justify="right" if heading in ("requests", "bytes") else "left", overflow="fold")
+    table = Table(
+        title="Pushed by Dagster to the sandbox, a local stand-in that is NOT Monte Carlo",
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+    )
+    table.add_column("asset", no_wrap=True)
+    table.add_column("pushed")
+    table.add_column("invocation ids", no_wrap=True)
     for one in made:
-        ids = [i for of_feed in dict(one.metadata.get("mc/invocation_ids") or {}).values() for i in of_feed]
-        shown = [*ids[:2], *([f"... and {len(ids) - 2} more"] if len(ids) > 2 else [])]
-        name = one.asset + (f"\n  {one.partition}" if one.partition else "")
-        requests, size = one.metadata.get("mc/requests", 0), sized(one.metadata.get("mc/bytes", 0))
-        table.add_row(name, counted(one.metadata), str(requests), size, "\n".join(shown) or "-")
+        hour = f" {one.partition[:13]}h" if one.partition else ""
+        table.add_row(one.asset.rpartition("/")[2] + hour, counted(one.metadata), "\n".join(ids_of(one)) or "-")
     out.print(table)
+    requests, size = (sum(one.metadata.get(label, 0) for one in made) for label in ("mc/requests", "mc/bytes"))
+    out.print(f"{requests} requests, {sized(size)}")
     for one in made:
         if held := one.metadata.get("mc/held_back"):
-            out.print(Text(f"{one.asset}: {held}", style="yellow"))
+            out.print(Text(f"{one.asset.rpartition('/')[2]}: {held}", style="yellow"))
     out.print()
-    show(found)
-    out.print(f"\nAll of it in {seconds:.0f} s. What next:")
-    for command, what in (
-        ("make dev", "see the assets, their lineage and these runs in Dagster: http://127.0.0.1:3000"),
-        ("mc-push sandbox", "see what arrived: tables, freshness, lineage, queries, requests"),
-        ("mc-push push --dry-run", "see what a push would send now"),
-        ("mc-push doctor", "check your own keys and warehouse (README: Point it at Monte Carlo)"),
-    ):
-        out.print(Padding(Text.assemble((f"{command:<24}", "bold"), what), (0, 2)))
+    show(found, who="the sandbox")
+    out.print(f"\nDone in {seconds:.0f} s. What next:")
+    steps = Table.grid(padding=(0, 2))
+    for command, what in NEXT:
+        steps.add_row(Text(f"  {command}", style="bold"), what)
+    out.print(steps)
+
+
+def ids_of(one: Materialized) -> list[str]:
+    """The invocation ids of a materialization, at most three and how many more."""
+    ids = [i for of_feed in dict(one.metadata.get("mc/invocation_ids") or {}).values() for i in of_feed]
+    return [*ids[:3], *([f"... and {len(ids) - 3} more"] if len(ids) > 3 else [])]
 
 
 def counted(metadata: Mapping[str, Any]) -> str:

@@ -97,9 +97,9 @@ def document(found: Verification) -> dict[str, object]:
     }
 
 
-def show(found: Verification) -> None:
+def show(found: Verification, *, who: str = "Monte Carlo") -> None:
     """Print one line a feed, and what is missing by name."""
-    table = Table(title="What Monte Carlo shows", title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=f"What {who} now shows", title_justify="left", show_edge=False, pad_edge=False)
     for heading in ("what", "seen", "missing", "too early to tell"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     counts = {verdict: len(found.tables_that_are(verdict)) for verdict in Verdict}
@@ -119,6 +119,11 @@ def show(found: Verification) -> None:
             )
             table.add_row(label, *_parts(part))
     out.print(table)
+    arrived = [
+        feed.value.lower().replace("_", " ") for feed, verdict in found.received.items() if verdict is Verdict.SEEN
+    ]
+    if arrived:
+        out.print(f"Received: {', '.join(arrived)}")
     missing = [*map(str, found.tables_that_are(Verdict.MISSING)), *found.edges.missing, *found.column_edges.missing]
     for name in missing[:10]:
         out.print(Text(f"Missing: {name}", style="red"))
