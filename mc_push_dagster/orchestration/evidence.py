@@ -56,7 +56,7 @@ def receipts_complete(station: Station, *, now: datetime) -> Finding:
         facts |= {"mc/incomplete": broken[:NAMES], "mc/set_aside": refused[:NAMES]}
         words = f"{len(broken)} of the newest pushes are incomplete, {len(refused)} events were refused"
         return Finding(passed=False, words=words, facts=facts)
-    words = f"the newest pushes ({', '.join(sorted(newest))}) arrived whole: {facts['mc/receipts']} receipts"
+    words = f"the newest pushes ({', '.join(sorted(newest))}) arrived whole with {facts['mc/receipts']} receipts"
     return Finding(passed=True, words=words, facts=facts)
 
 
@@ -118,6 +118,8 @@ def hourly_cadence(station: Station, *, now: datetime) -> Finding:
     due = [hour for n in range(24, 0, -1) if (hour := end - timedelta(hours=n)) >= min(pushed)]
     missed = [f"{hour:%Y-%m-%dT%H:00Z}" for hour in due if hour not in pushed]
     facts = {"mc/hours": len(due), "mc/missed_hours": missed}
+    if not due:
+        return Finding(passed=True, words="the first full hour is not over yet", facts=facts)
     if missed:
         return Finding(passed=False, words=f"{len(missed)} of the last {len(due)} full hours were missed", facts=facts)
     return Finding(passed=True, words=f"none of the last {len(due)} full hours was missed", facts=facts)

@@ -114,6 +114,7 @@ def drift_sensor(plan: Plan, *, stopwatch: Callable[[], float] = time.monotonic)
             # A schema that changes back and forth is pushed each time: the key names both ends.
             run_key=f"{','.join(before.digests[d] for d in drift.changed)}>{state}",
             asset_selection=[plan.key(CATALOG)],
+            asset_check_keys=[],
             run_config={"ops": {op: {"config": {"schema_only": True}}}},
             tags={**plan.run_tags, "mc/drift": ",".join(drift.changed)[:200]},
         )

@@ -18,7 +18,14 @@ def station() -> FakeStation:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def instance() -> Iterator[dg.DagsterInstance]:
+    """An instance in memory; it keeps no state of definitions."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def stateful(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """An instance that keeps versioned state, as the repository's dagster.yaml configures it."""
     storage = {
         "module": "dagster._core.storage.defs_state.blob_storage_state_storage",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,8 +10,20 @@ from types import SimpleNamespace
 from typing import Any
 
 from mc_push_dagster.flow.report import PushReport
-from mc_push_dagster.ledger import EdgeRecord, TableRecord
-from mc_push_dagster.model import Column, Evidence, EvidenceKind, Feed, LineageEdge, TableRef, Target, Window
+from mc_push_dagster.ledger import EdgeRecord, PushRecord, TableRecord
+from mc_push_dagster.model import (
+    AssetType,
+    Column,
+    Evidence,
+    EvidenceKind,
+    Feed,
+    LineageEdge,
+    TableColumns,
+    TableRef,
+    TableSnapshot,
+    Target,
+    Window,
+)
 
 NOW = datetime(2026, 11, 20, 12, 34, tzinfo=UTC)
 TARGET = Target(resource_uuid="11111111-2222-4333-8444-555555555555", resource_type="data-lake", log_type="generic")
@@ -72,11 +84,9 @@ class FakePusher:
             raise self.answer
         return self.answer
 
-    def push_catalog(self, *, progress: Any = None) -> PushReport:
-        return self._call("catalog")
-
-    def push_drift(self, *, progress: Any = None) -> PushReport:
-        return self._call("drift")
+    def push_catalog(self, *, schema_only: Iterable[TableRef] | None = None, progress: Any = None) -> PushReport:
+        only = "" if schema_only is None else f" schemas of {', '.join(map(str, schema_only))}"
+        return self._call(f"catalog{only}")
 
     def push_lineage(self, *, progress: Any = None) -> PushReport:
         return self._call("lineage")
@@ -98,6 +108,23 @@ class FakeLedger:
     def edges(self, target_uuid: str, *, columns: bool = False) -> Iterator[EdgeRecord]:
         return iter([] if columns else self.edge_records)
 
+    def digests(self, target_uuid: str, refs: Sequence[TableRef]) -> dict[TableRef, Any]:
+        """Nothing was pushed yet, so that every table is new."""
+        return {}
+
+    def pushes(self, **_: Any) -> tuple[PushRecord, ...]:
+        return ()
+
+
+def warehouse_of(*tables: TableRecord) -> Any:
+    """A warehouse that holds `tables`."""
+    listed = [
+        TableSnapshot(ref=t.ref, asset_type=AssetType.TABLE, native_type="BASE TABLE")
+        for t in sorted(tables, key=lambda t: t.ref)
+    ]
+    columns = {t.ref: TableColumns(ref=t.ref, columns=t.columns or ()) for t in tables}
+    return SimpleNamespace(tables=lambda: iter(listed), columns=lambda: iter([columns[s.ref] for s in listed]))
+
 
 @dataclass
 class FakeStation:
@@ -111,4 +138,11 @@ class FakeStation:
     @contextmanager
     def open(self, resource: Any = None) -> Iterator[Any]:
         self.lent.append(resource)
-        yield SimpleNamespace(pusher=self.pusher, ledger=self.ledger, warehouse=self.warehouse, target=TARGET)
+        yield SimpleNamespace(
+            pusher=self.pusher,
+            ledger=self.ledger,
+            warehouse=self.warehouse,
+            target=TARGET,
+            config=SimpleNamespace(name="shop"),
+            reader=None,
+        )

@@ -133,8 +133,8 @@ def test_two_components_of_one_name_are_refused_by_name() -> None:
     with create_defs_folder_sandbox() as sandbox:
         for folder in ("one", "two"):
             sandbox.scaffold_component(MonteCarloPushComponent, folder, defs_yaml_contents=body())
-        with pytest.raises(Exception) as refused, sandbox.build_all_defs() as defs:
-            defs.get_repository_def()
+        with pytest.raises(Exception) as refused, sandbox.build_component_tree() as tree:
+            tree.build_defs(tree.defs_module_path)
     assert "MonteCarloPush[shop]" in chain(refused.value)
 
 
@@ -143,13 +143,14 @@ def test_two_warehouses_stand_side_by_side() -> None:
         for name in ("shop", "crm"):
             contents = body(name=name, warehouse=WAREHOUSE)
             sandbox.scaffold_component(MonteCarloPushComponent, name, defs_yaml_contents=contents)
-        with sandbox.build_all_defs() as defs:
+        with sandbox.build_component_tree() as tree:
+            defs = tree.build_defs(tree.defs_module_path)
             assert len(defs.resolve_asset_graph().get_all_asset_keys()) == 6
 
 
 @pytest.mark.parametrize("management", ["LOCAL_FILESYSTEM", "VERSIONED_STATE_STORAGE"])
 @pytest.mark.usefixtures("no_warehouse")
-def test_tables_appear_once_their_state_is_written(management: str, instance: dg.DagsterInstance) -> None:
+def test_tables_appear_once_their_state_is_written(management: str, stateful: dg.DagsterInstance) -> None:
     state = {"management_type": management, "refresh_if_dev": False}
     with create_defs_folder_sandbox() as sandbox:
         path = sandbox.scaffold_component(MonteCarloPushComponent, defs_yaml_contents=body(defs_state=state))
@@ -161,7 +162,7 @@ def test_tables_appear_once_their_state_is_written(management: str, instance: dg
             assert {"shop/db/raw/orders", "shop/db/marts/sales"} < keys
 
 
-@pytest.mark.usefixtures("no_warehouse", "instance")
+@pytest.mark.usefixtures("no_warehouse", "stateful")
 def test_a_run_process_builds_no_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     with create_defs_folder_sandbox() as sandbox:
         path = sandbox.scaffold_component(MonteCarloPushComponent, defs_yaml_contents=body())
@@ -186,7 +187,7 @@ def test_state_is_versioned_and_never_read_from_the_warehouse_on_load_by_default
 class TestTableTranslation(TestTranslation):
     """Dagster's own cases: group, owners, tags, kinds, key, key prefix, metadata, dependencies ..."""
 
-    def test_translation(self, attributes, assertion, key_modifier, instance) -> None:
+    def test_translation(self, attributes, assertion, key_modifier, stateful) -> None:
         with create_defs_folder_sandbox() as sandbox:
             path = sandbox.scaffold_component(MonteCarloPushComponent, defs_yaml_contents=body(translation=attributes))
             with sandbox.load_component_and_build_defs(path) as (component, _):
@@ -199,7 +200,7 @@ class TestTableTranslation(TestTranslation):
                 assert assertion(found)
 
 
-@pytest.mark.usefixtures("no_warehouse", "instance")
+@pytest.mark.usefixtures("no_warehouse", "stateful")
 def test_lineage_follows_translated_keys() -> None:
     key = "{{ table.schema }}/{{ table.name }}"
     with create_defs_folder_sandbox() as sandbox:

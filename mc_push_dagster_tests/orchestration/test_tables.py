@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 
 import dagster as dg
@@ -16,6 +17,7 @@ from mc_push_dagster.orchestration.tables import Detail, acyclic, estimated_byte
 from mc_push_dagster_tests.orchestration.fakes import edge_record, table_record
 
 
+@lru_cache(maxsize=4)
 def big(tables: int, columns: int = 20) -> WarehouseState:
     """A warehouse of `tables` tables in ten schemas, each fed by the one before."""
     names = tuple(sorted(("db", f"s{n % 10}", f"t{n:06d}") for n in range(tables)))
