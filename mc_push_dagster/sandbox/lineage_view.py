@@ -71,8 +71,9 @@ def _graph_node(mcon: str) -> dict[str, Any]:
 def busiest(at: Reading) -> str | None:
     """The catalogued table with the most lineage."""
     row = at.row(
-        "SELECT a.mcon FROM asset AS a JOIN edge AS e ON a.mcon IN (e.source, e.destination) WHERE a.deleted_at IS NULL"
-        " AND e.expires_at > ? GROUP BY a.mcon ORDER BY count(*) DESC, a.mcon LIMIT 1",
+        "SELECT a.mcon FROM (SELECT source AS mcon FROM edge WHERE expires_at > ?1"
+        " UNION ALL SELECT destination FROM edge WHERE expires_at > ?1) AS e JOIN asset AS a ON a.mcon = e.mcon"
+        " WHERE a.deleted_at IS NULL GROUP BY a.mcon ORDER BY count(*) DESC, a.mcon LIMIT 1",
         at.stamp,
     )
     return row[0] if row else None

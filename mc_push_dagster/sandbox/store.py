@@ -9,13 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
 
+from mc_push_dagster.errors import StorageFault
+
 FILE_NAME = "sandbox.sqlite"
+VERSION = 1
+"""Of tables.sql: raised when a file of before no longer fits."""
 
 _TABLES = Path(__file__).with_name("tables.sql")
 
 
 class Store:
-    """Lends connections to the file in `folder`, which is made if it is missing."""
+    """Lends connections to the file in `folder`, which is made if it is missing.
+
+    Raises:
+        StorageFault: if the file is of another version.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -26,7 +34,13 @@ class Store:
         # SQLite has one writer: waiting here is fair and cheap, SQLite's own waiting is a sleep that grows.
         self._writer = threading.Lock()
         with self.read() as db:
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            if found not in (0, VERSION):
+                raise StorageFault(
+                    f"{self.path} was made by another version of the sandbox: remove it, or use another folder"
+                )
             db.executescript(_TABLES.read_text(encoding="utf-8"))
+            db.execute(f"PRAGMA user_version = {VERSION}")
         # The file holds the sandbox's keys.
         self.path.chmod(0o600)
 

@@ -11,8 +11,11 @@ CREATE TABLE IF NOT EXISTS integration_key (
   created_at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS request (
   seq INTEGER PRIMARY KEY, at TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, status INTEGER, outcome TEXT NOT NULL,
-  invocation TEXT, reason TEXT, body BLOB, size INTEGER NOT NULL, key_id TEXT, trace_id TEXT, label TEXT, milliseconds REAL);
+  invocation TEXT, reason TEXT, size INTEGER NOT NULL, key_id TEXT, trace_id TEXT, label TEXT, milliseconds REAL,
+  -- Last, because what stands behind a long value is slow to read.
+  body BLOB);
 CREATE INDEX IF NOT EXISTS request_by_invocation ON request (invocation);
+CREATE INDEX IF NOT EXISTS request_by_path ON request (path, status, size);
 CREATE TABLE IF NOT EXISTS invocation (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, path TEXT NOT NULL, event_type TEXT NOT NULL, at TEXT NOT NULL,
   visible_at TEXT NOT NULL, events INTEGER NOT NULL, payload BLOB, applied INTEGER NOT NULL DEFAULT 0, notes TEXT);

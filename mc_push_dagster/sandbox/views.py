@@ -19,7 +19,7 @@ from mc_push_dagster.sandbox.world import World
 
 PER_PAGE = 50
 MOST_POINTS = 400
-_INGEST = "path LIKE '/ingest/%'"
+_INGEST = "path GLOB '/ingest/*'"
 _BODY_SHOWN = 40_000
 MOST_HOPS = 5
 _COUNTS = """
@@ -30,8 +30,8 @@ SELECT (SELECT count(*) FROM asset WHERE deleted_at IS NULL) AS tables,
   (SELECT count(*) FROM query) AS queries,
   (SELECT count(*) FROM invocation) AS accepted,
   (SELECT count(*) FROM invocation WHERE applied = 0) AS waiting,
-  (SELECT count(*) FROM request WHERE path LIKE '/ingest/%' AND coalesce(status, 0) <> 202) AS refused,
-  (SELECT coalesce(sum(size), 0) FROM request WHERE path LIKE '/ingest/%') AS bytes
+  (SELECT count(*) FROM request WHERE path GLOB '/ingest/*' AND coalesce(status, 0) <> 202) AS refused,
+  (SELECT coalesce(sum(size), 0) FROM request WHERE path GLOB '/ingest/*') AS bytes
 """
 
 Fields = list[dict[str, Any]]
@@ -82,7 +82,12 @@ def _warehouses(at: Reading) -> list[dict[str, Any]]:
         "SELECT w.*, (SELECT count(*) FROM asset AS a WHERE a.warehouse = w.uuid AND a.deleted_at IS NULL) AS tables"
         " FROM warehouse AS w ORDER BY w.created_at, w.uuid"
     )
-    return [dict(r) | {"receipts": receipts.get(r["uuid"], [])} for r in at.rows(sql)]
+    sources: dict[str, list[dict[str, Any]]] = {}
+    for row in at.rows("SELECT * FROM connection ORDER BY capability"):
+        sources.setdefault(row["warehouse"], []).append(dict(row))
+    return [
+        dict(r) | {"receipts": receipts.get(r["uuid"], []), "sources": sources.get(r["uuid"], [])} for r in at.rows(sql)
+    ]
 
 
 def _requests(at: Reading, where: str, most: int, start: int = 0) -> list[SeenRequest]:

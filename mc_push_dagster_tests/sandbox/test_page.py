@@ -144,6 +144,15 @@ def test_a_request_is_found_by_its_invocation_id_and_shows_why_it_was_refused(fu
     assert "must be one of TABLE, VIEW" in read(full.box, f"/request?seq={refused.seq}").text
 
 
+def test_an_integration_shows_how_each_capability_is_fed(wire: Any) -> None:
+    made = """mutation { createOrUpdateCustomIntegration(name: "IOMETE", metadata: {mode: PUSH}) {
+        result { warehouseUuid } } }"""
+    wire.ask(made)
+    text = read(wire.box, "/").text
+    assert "IOMETE" in text
+    assert "metadata: push" in text
+
+
 @pytest.mark.parametrize(
     "path", ["/table", "/table?mcon=x", "/request?seq=999", "/request?seq=x", "/request", "/request?invocation=x"]
 )

@@ -123,6 +123,13 @@ def test_a_folder_that_cannot_be_made_is_a_storage_fault(tmp_path: Path) -> None
         pass
 
 
+def test_a_file_of_another_version_is_a_storage_fault(tmp_path: Path) -> None:
+    with serve(tmp_path) as box, box.world.store.read() as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(StorageFault, match="another version"), serve(tmp_path):
+        pass
+
+
 def test_only_the_own_machine_reaches_it(box: Sandbox) -> None:
     port = int(box.url.rsplit(":", 1)[1])
     others = {a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
