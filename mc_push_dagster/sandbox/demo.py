@@ -147,14 +147,14 @@ def _writing(path: Path) -> Iterator[Recorder]:
     import duckdb
 
     try:
-        connection = duckdb.connect(str(path), config={"file_search_path": str(_SHOP)})
+        connection = duckdb.connect(str(path))
     except (duckdb.IOException, duckdb.ConnectionException) as error:
         raise WarehouseUnavailable(
             f"{path} is open elsewhere: close what reads or writes it, then try again"
         ) from error
     with closing(connection):
         connection.execute("SET TimeZone = 'UTC'")
-        yield Recorder(connection=connection, log_table=QUERY_LOG_TABLE, stopwatch=time.perf_counter)
+        yield Recorder(connection, log_table=QUERY_LOG_TABLE, stopwatch=time.perf_counter, files=_SHOP)
 
 
 def _built_at(path: Path) -> datetime | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -58,7 +59,6 @@ def sessions(script: str, *, base: datetime, values: Mapping[str, str]) -> Itera
         yield Session(user=told["user"], starts_at=base + timedelta(minutes=minutes), steps=steps)
 
 
-@dataclass(kw_only=True)
 class Recorder:
     """Runs sessions on the database that `connection` has in use.
 
@@ -66,15 +66,19 @@ class Recorder:
     between two statements lies a pause drawn from a generator seeded by the session. The SQL and its effects are real.
     """
 
-    connection: Any
-    log_table: str
-    stopwatch: Callable[[], float]
-    """Seconds that only go forward (`time.perf_counter`)."""
-    _rows: list[tuple[Any, ...]] = field(default_factory=list)
+    def __init__(
+        self, connection: Any, *, log_table: str, stopwatch: Callable[[], float], files: Path | None = None
+    ) -> None:
+        """`stopwatch` gives seconds that only go forward; `files` is where statements find the files they name."""
+        self.connection = connection
+        self._log_table = log_table
+        self._stopwatch = stopwatch
+        self._files = files
+        self._rows: list[tuple[Any, ...]] = []
 
     def create_log(self) -> None:
         columns = ", ".join(f"{name} {kind}" for name, kind in QUERY_LOG_COLUMNS.items())
-        self.connection.execute(f"CREATE TABLE {self.log_table} ({columns})")
+        self.connection.execute(f"CREATE TABLE {self._log_table} ({columns})")
 
     def run(self, session: Session) -> None:
         """Run a session's statements and log them.
@@ -85,6 +89,9 @@ class Recorder:
         pauses = Random(session.id)  # noqa: S311 - pauses are no secret
         cursor = self.connection.cursor()
         try:
+            if self._files is not None:
+                place = str(self._files).replace("'", "''")  # DuckDB 1.4 takes no bind value here
+                cursor.execute(f"SET file_search_path = '{place}'")
             at = session.starts_at
             for number, step in enumerate(session.steps):
                 at = self._step(cursor, session, number, step, at) + timedelta(seconds=pauses.uniform(0.2, 2.5))
@@ -98,7 +105,7 @@ class Recorder:
         database, schema = cursor.execute("SELECT current_database(), current_schema()").fetchall()[0]
         rows: list[Any] = []
         error: duckdb.Error | None = None
-        began = self.stopwatch()
+        began = self._stopwatch()
         try:
             rows = cursor.execute(step.sql).fetchall()
         except duckdb.Error as caught:
@@ -106,7 +113,7 @@ class Recorder:
                 caught.add_note(f"in {session.id}, statement {number}: {step.sql}")
                 raise
             error = caught
-        ended_at = at + timedelta(seconds=self.stopwatch() - began)
+        ended_at = at + timedelta(seconds=self._stopwatch() - began)
         written = written_table(step.sql, rows) if error is None else None
         self._rows.append(
             (
@@ -130,7 +137,7 @@ class Recorder:
         if self._rows:
             marks = ", ".join("?" * len(QUERY_LOG_COLUMNS))
             self.connection.begin()
-            self.connection.executemany(f"INSERT INTO {self.log_table} VALUES ({marks})", self._rows)  # noqa: S608
+            self.connection.executemany(f"INSERT INTO {self._log_table} VALUES ({marks})", self._rows)  # noqa: S608
             self.connection.commit()
             self._rows.clear()
 

@@ -52,21 +52,27 @@ from mc_push_dagster.warehouses.base import (
     impossible,
     scope_condition,
 )
+from mc_push_dagster.warehouses.lent import connect_through
 
-__all__ = ["QUERY_LOG_COLUMNS", "DuckDB", "DuckDBSettings"]
+__all__ = ["QUERY_LOG_COLUMNS", "DuckDB", "DuckDBOptions", "DuckDBSettings"]
 
 _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
 _CHUNK = 64  # tables counted by one statement
 
 
-class DuckDBSettings(Settings):
+class DuckDBOptions(Settings):
+    """What is to be known besides the connection."""
+
+    query_log_table: str | None = Field(
+        default=None, description='The table that holds the query log, e.g. ops.query_log or "my db".ops.query_log.'
+    )
+
+
+class DuckDBSettings(DuckDBOptions):
     """Where the DuckDB file is."""
 
     path: str = Field(min_length=1, description="The database file.")
     attach: dict[str, str] = Field(default={}, description="More database files, by the name they get.")
-    query_log_table: str | None = Field(
-        default=None, description='The table that holds the query log, e.g. ops.query_log or "my db".ops.query_log.'
-    )
     memory_limit: str = Field(default="128MB", pattern=r"^\d+ ?[KMGT]i?B$", description="What DuckDB may use to read.")
 
 
@@ -78,6 +84,7 @@ class DuckDB(Warehouse):
     resource_type = "data-lake"
     log_type = "generic"
     settings = DuckDBSettings
+    lent_settings = DuckDBOptions
     drift_interval = timedelta(seconds=30)
     statement_budget = (
         f"1 for the tables, 1 per {_CHUNK} tables for row counts, 1 for the columns, 1 per view to bind it"
@@ -105,6 +112,12 @@ class DuckDB(Warehouse):
     @classmethod
     def from_settings(cls, settings: DuckDBSettings, *, scope: Scope) -> Self:
         return cls(lambda: _open(settings), scope=scope, query_log_table=settings.query_log_table)
+
+    @classmethod
+    def over(cls, resource: Any, *, scope: Scope | None = None, options: DuckDBOptions | None = None) -> Self:
+        """Build the warehouse over a user's own `DuckDBResource`, or anything whose `get_connection()` is alike."""
+        log = options.query_log_table if options is not None else None
+        return cls(connect_through(resource), scope=scope, query_log_table=log)
 
     def tables(self) -> Iterator[TableSnapshot | Gap]:
         with _reading(), self.connection() as connection, closing(connection.cursor()) as counter:
@@ -264,7 +277,8 @@ def _open(settings: DuckDBSettings) -> Any:
         try:
             connection.execute("SET TimeZone = 'UTC'")
             for name, path in settings.attach.items():
-                connection.execute(f"ATTACH IF NOT EXISTS ? AS {quote(name)} (READ_ONLY)", [path])
+                place = path.replace("'", "''")  # DuckDB 1.4 takes no bind value here
+                connection.execute(f"ATTACH IF NOT EXISTS '{place}' AS {quote(name)} (READ_ONLY)")
         except duckdb.Error:
             connection.close()
             raise

@@ -19,7 +19,7 @@ def recorder():
         connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA ops; CREATE SCHEMA other")
         connection.execute("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2); CREATE TABLE empty (a INT)")
         ticks = iter(range(10_000))
-        recorder = Recorder(connection=connection, log_table="ops.query_log", stopwatch=lambda: next(ticks))
+        recorder = Recorder(connection, log_table="ops.query_log", stopwatch=lambda: next(ticks))
         recorder.create_log()
         yield recorder
 

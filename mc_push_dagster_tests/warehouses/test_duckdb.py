@@ -32,7 +32,7 @@ from mc_push_dagster.model import (
     Window,
 )
 from mc_push_dagster.warehouses.base import Capability
-from mc_push_dagster.warehouses.duckdb import QUERY_LOG_COLUMNS, DuckDB, DuckDBSettings
+from mc_push_dagster.warehouses.duckdb import QUERY_LOG_COLUMNS, DuckDB, DuckDBOptions, DuckDBSettings
 from mc_push_dagster_tests.warehouses.contract import Loaded, WarehouseContract
 
 EVERYTHING = Scope()
@@ -308,6 +308,26 @@ def test_a_connection_that_writes_in_this_process_serves_by_its_cursors(tmp_path
         connection.execute("INSERT INTO t VALUES (2)")
         assert [s.row_count for s in warehouse.tables()] == [2]
         assert connection.execute("SELECT 1").fetchall() == [(1,)], "the user's connection stays open"
+
+
+def test_a_users_own_resource_lends_its_connections(shop):
+    """As dagster_duckdb's DuckDBResource: `get_connection()` is a context manager that closes what it opened."""
+    opened: list[duckdb.DuckDBPyConnection] = []
+
+    class Resource:
+        @contextmanager
+        def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+            with writing(shop) as connection:
+                opened.append(connection)
+                yield connection
+
+    warehouse = DuckDB.over(Resource(), options=DuckDBOptions(query_log_table="ops.query_log"))
+    assert [s.ref for s in warehouse.tables()] == sorted({s.ref for s in EXPECTED} | {BROKEN})
+    assert list(warehouse.queries(Window.hour(NOON))) == LOG[:2]
+    assert len(opened) == 2
+    for connection in opened:
+        with pytest.raises(duckdb.ConnectionException, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_tables_dropped_while_the_catalog_is_read_become_gaps_and_the_rest_goes_on(tmp_path):
