@@ -141,7 +141,7 @@ def test_the_hours_before_now_all_have_queries(built):
         assert len(list(shop_at(built.path).queries(hour))) >= 5, hour
 
 
-@pytest.mark.parametrize("minute", [0, 1, 12, 59])
+@pytest.mark.parametrize("minute", [0, 59])
 def test_the_hours_before_now_have_queries_at_any_minute(tmp_path, minute):
     now = NOW.replace(minute=minute)
     path = tmp_path / "shop.duckdb"
