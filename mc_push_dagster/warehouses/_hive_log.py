@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import gzip
 import heapq
-import io
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -91,7 +91,7 @@ class HiveLog:
         root = UPath(self.url)
         try:
             entries = [p for p in root.iterdir() if ".log" in p.name] if root.is_dir() else [root]
-            dated = sorted(((p.stat().st_mtime, p) for p in entries), key=lambda d: (d[0], d[1].name))
+            dated = sorted(((p.stat().st_mtime or math.inf, p) for p in entries), key=lambda d: (d[0], d[1].name))
         except OSError as error:
             raise FixConfiguration(f"query log {self.url} cannot be read: {error.strerror}") from error
         servers: dict[str, list[tuple[float, Any]]] = defaultdict(list)
@@ -187,8 +187,8 @@ class _Reader:
 def _lines(path: Any) -> Iterator[str]:
     with path.open("rb") as raw, ExitStack() as stack:
         stream = stack.enter_context(gzip.open(raw)) if path.name.endswith(".gz") else raw
-        for line in io.TextIOWrapper(stream, "utf-8", errors="replace"):
-            yield line.rstrip("\r\n")
+        for line in stream:
+            yield line.decode("utf-8", errors="replace").rstrip("\r\n")
 
 
 def _order(record: QueryRecord) -> tuple[datetime, str]:

@@ -7,6 +7,7 @@ Spark 4 on. Offsets are those of the uncompressed bytes.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,7 +86,8 @@ def _found(log: str, path: Any, number: int) -> Iterator[tuple[LogFile, float]]:
         status = path.stat()
     except FileNotFoundError:
         return  # renamed or cleaned up in between: the next read finds what is left
-    yield LogFile(log, name, number, status.st_size, path), status.st_mtime
+    # A store that does not tell the time (0) may have been written to just now.
+    yield LogFile(log, name, number, status.st_size, path), status.st_mtime or math.inf
 
 
 @contextmanager

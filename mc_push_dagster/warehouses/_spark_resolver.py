@@ -1,4 +1,4 @@
-"""Follows columns through an analysed plan: Spark has resolved names, stars, views and CTEs; each column carries an id."""
+"""Follows columns through an analysed plan: names, stars, views and CTEs are resolved; each column carries an id."""
 
 from __future__ import annotations
 

@@ -19,8 +19,11 @@ OWN = "/* mc-push-dagster */ "
 Row = tuple[Any, ...]
 
 _NOISE = re.compile(r"^(Error running query: |Error while compiling statement: |Error while processing statement: )+")
-_EXCEPTION = re.compile(r"(?:[a-z]\w*\.)+[A-Z]\w*(?:Exception|Error): ?")
+_EXCEPTION = re.compile(r"(?:[a-z]\w*\.)+[A-Z][\w$]*(?:Exception|Error): ?")
 _STATE = re.compile(r"\[([A-Z_][A-Z0-9_.]+)\]")
+
+_EMPTY = re.compile(r"(?:\[[A-Z0-9_.]+\])?\s*$|at |==|'|\+-|:-|\*")
+"""Lines of a message that say nothing: stack, plan, SQL, or the error class alone."""
 
 
 class StatementError(PushError):
@@ -38,7 +41,7 @@ def first_sentence(message: str) -> str:
     lines = [_EXCEPTION.sub("", line).strip(" ;") for line in text.splitlines()]
     # Spark writes its error class twice, or for lack of one a number that says nothing.
     lines = [re.sub(r"^(?:\[[A-Z0-9_.]+\] *)*", lambda m: _last_class(m[0]), line) for line in lines]
-    kept = [line for line in lines if line and not line.startswith(("at ", "==", "'", "+-", ":-", "*"))]
+    kept = [line.strip() for line in lines if not _EMPTY.match(line)]
     return (kept[0] if kept else "the server gave no reason")[:400]
 
 

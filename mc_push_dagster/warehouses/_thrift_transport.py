@@ -39,6 +39,8 @@ def spoken(where: str) -> Iterator[None]:
         raise
     except TTransportException as error:
         raise _transport_error(where, error) from error
+    except (ConnectionResetError, BrokenPipeError) as error:
+        raise _hung_up(where) from error
     except (EOFError, TException) as error:
         raise WarehouseUnavailable(f"{where} broke off in the middle of an answer ({type(error).__name__})") from error
     except (OSError, http.client.HTTPException) as error:
@@ -52,11 +54,8 @@ def _socket_error(where: str, error: Exception) -> PushError:
         )
     if isinstance(error, ssl.SSLError):
         return FixConfiguration(f"{where} does not speak TLS there; use http:// (or `tls: false`), or another port")
-    if isinstance(error, http.client.BadStatusLine | ConnectionResetError | BrokenPipeError):
-        return WarehouseUnavailable(
-            f"{where} closed the connection without an answer; if it always does, it may speak TLS (https://) or the "
-            "binary protocol (`host` and `port` in place of `url`)"
-        )
+    if isinstance(error, http.client.BadStatusLine):
+        return _hung_up(where)
     if isinstance(error, TimeoutError):
         return WarehouseUnavailable(f"{where} did not answer in time; `timeout_seconds` is the limit for one answer")
     if isinstance(error, socket.gaierror):
@@ -67,7 +66,7 @@ def _socket_error(where: str, error: Exception) -> PushError:
 
 def _transport_error(where: str, error: Any) -> PushError:
     cause = error.inner or error.__cause__ or error.__context__
-    if isinstance(cause, OSError):
+    if isinstance(cause, OSError) and not isinstance(cause, ConnectionResetError | BrokenPipeError):
         return _socket_error(where, cause)
     text = str(error.message or "")
     if text.startswith("Bad status"):
@@ -76,10 +75,18 @@ def _transport_error(where: str, error: Any) -> PushError:
         return WarehouseUnavailable(f"{where} did not answer in time; `timeout_seconds` is the limit for one answer")
     if error.type == error.NOT_OPEN:
         return WarehouseUnavailable(f"{where} cannot be reached: {text.splitlines()[0] if text else 'no connection'}")
-    return WarehouseUnavailable(
-        f"{where} closed the connection; if it always does, `auth` does not match the server's "
-        "hive.server2.authentication, or it speaks HTTP (`url` in place of `host`) or TLS (`tls: true`)"
-    )
+    return _hung_up(where)
+
+
+def _hung_up(where: str) -> PushError:
+    if "//" in where:
+        hint = "it may speak TLS (https://) or the binary protocol (`host` and `port` in place of `url`)"
+    else:
+        hint = (
+            "`auth` does not match the server's hive.server2.authentication, or it speaks HTTP (`url` in place of "
+            "`host`) or TLS (`tls: true`)"
+        )
+    return WarehouseUnavailable(f"{where} closed the connection without an answer; if it always does, {hint}")
 
 
 def _http_status(where: str, code: int) -> PushError:

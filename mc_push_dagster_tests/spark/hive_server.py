@@ -1,8 +1,10 @@
-"""A HiveServer2 for tests: the genuine Hive 2.3.9 driver inside the pyspark package, behind pyhive's own Thrift processor.
+"""A HiveServer2 for tests: the genuine Hive 2.3.9 driver inside the pyspark package, behind pyhive's own Thrift
+processor.
 
-Statements (SHOW, DESCRIBE, EXPLAIN, DDL) are answered by Hive itself (`runSqlHive`); queries that need MapReduce are not. GetTables and
-GetColumns are not part of the driver: they are written here after Hive's GetTablesOperation and GetColumnsOperation, from Hive's
-DESCRIBE. Hive's own log goes to FOLDER/hive.log in the layout of hive-log4j2.properties.
+Statements (SHOW, DESCRIBE, EXPLAIN, DDL) are answered by Hive itself (`runSqlHive`); queries that need MapReduce are
+not. GetTables and GetColumns are not part of the driver: they are written here after Hive's GetTablesOperation and
+GetColumnsOperation, from Hive's DESCRIBE. Hive's own log goes to FOLDER/hive.log in the layout of
+hive-log4j2.properties.
 
 `python hive_server.py FOLDER PORT` prints one line of JSON when it is ready, and stops when its standard input ends.
 """
@@ -33,7 +35,8 @@ logger.ql.level = info
 SEED = [
     "CREATE DATABASE hv",
     "CREATE DATABASE empty_db",
-    "CREATE TABLE hv.t (id bigint comment 'the id', amt decimal(10,2), m map<string,int>) PARTITIONED BY (dt string) STORED AS PARQUET",
+    "CREATE TABLE hv.t (id bigint comment 'the id', amt decimal(10,2), m map<string,int>) "
+    "PARTITIONED BY (dt string) STORED AS PARQUET",
     "CREATE TABLE hv.u (id bigint, v string) COMMENT 'two columns' STORED AS ORC",
     "CREATE TABLE hv.nothing (a int) STORED AS TEXTFILE",
 ]
@@ -41,7 +44,10 @@ ROWS = [
     "INSERT INTO hv.t PARTITION (dt='2026-01-01') SELECT id, id, null FROM range(10)",
     "INSERT INTO hv.u SELECT id, 'x' FROM range(7)",
 ]
-AFTER = ["CREATE VIEW hv.v COMMENT 'a view' AS SELECT id, v FROM hv.u WHERE id > 3", "CREATE VIEW hv.w AS SELECT id FROM hv.v"]
+AFTER = [
+    "CREATE VIEW hv.v COMMENT 'a view' AS SELECT id, v FROM hv.u WHERE id > 3",
+    "CREATE VIEW hv.w AS SELECT id FROM hv.v",
+]
 
 
 def driver(folder: Path):
@@ -119,7 +125,9 @@ class Catalog:
                 head, size, digits = re.fullmatch(r"(\w+)(?:\((\d+)(?:,(\d+))?\))?(?:<.*)?", kind).groups()
                 shown = kind if "<" in kind else head.upper()
                 number = (int(size) if size else None, None, int(digits) if digits else None)
-                rows.append(("", schema, name, column, 0, shown, *number, None, 1, comment or None, *[None] * 4, i + 1, "YES"))
+                rows.append(
+                    ("", schema, name, column, 0, shown, *number, None, 1, comment or None, *[None] * 4, i + 1, "YES")
+                )
         return rows
 
 
@@ -129,39 +137,42 @@ def _jdbc(pattern: str) -> str:
 
 
 def serve(run, port: int) -> None:
-    from TCLIService import TCLIService
-    from TCLIService import ttypes as T
+    from TCLIService import TCLIService, ttypes
     from thrift.protocol import TBinaryProtocol
     from thrift.server import TServer
     from thrift.transport import TSocket, TTransport
 
-    good = T.TStatus(T.TStatusCode.SUCCESS_STATUS)
+    good = ttypes.TStatus(ttypes.TStatusCode.SUCCESS_STATUS)
     operations: dict[bytes, list[tuple]] = {}
     lock = threading.Lock()
     catalog = Catalog(run)
 
-    def handle(rows: list[tuple]) -> T.TOperationHandle:
+    def handle(rows: list[tuple]) -> ttypes.TOperationHandle:
         guid = uuid.uuid4().bytes
         operations[guid] = rows
-        return T.TOperationHandle(T.THandleIdentifier(guid, b"s" * 16), T.TOperationType.EXECUTE_STATEMENT, hasResultSet=bool(rows))
+        return ttypes.TOperationHandle(
+            ttypes.THandleIdentifier(guid, b"s" * 16), ttypes.TOperationType.EXECUTE_STATEMENT, hasResultSet=bool(rows)
+        )
 
-    def column(values: list) -> T.TColumn:
+    def column(values: list) -> ttypes.TColumn:
         nulls = bytearray(-(-len(values) // 8))
         for i, value in enumerate(values):
             if value is None:
                 nulls[i >> 3] |= 1 << (i & 7)
         if any(isinstance(v, int) for v in values):
-            return T.TColumn(i32Val=T.TI32Column([v or 0 for v in values], bytes(nulls)))
-        return T.TColumn(stringVal=T.TStringColumn([v or "" for v in values], bytes(nulls)))
+            return ttypes.TColumn(i32Val=ttypes.TI32Column([v or 0 for v in values], bytes(nulls)))
+        return ttypes.TColumn(stringVal=ttypes.TStringColumn([v or "" for v in values], bytes(nulls)))
 
     class Handler:
         def OpenSession(self, request):
-            guid = T.THandleIdentifier(uuid.uuid4().bytes, b"s" * 16)
-            version = T.TProtocolVersion.HIVE_CLI_SERVICE_PROTOCOL_V6
-            return T.TOpenSessionResp(status=good, serverProtocolVersion=version, sessionHandle=T.TSessionHandle(guid), configuration={})
+            guid = ttypes.THandleIdentifier(uuid.uuid4().bytes, b"s" * 16)
+            version = ttypes.TProtocolVersion.HIVE_CLI_SERVICE_PROTOCOL_V6
+            return ttypes.TOpenSessionResp(
+                status=good, serverProtocolVersion=version, sessionHandle=ttypes.TSessionHandle(guid), configuration={}
+            )
 
         def CloseSession(self, request):
-            return T.TCloseSessionResp(status=good)
+            return ttypes.TCloseSessionResp(status=good)
 
         def ExecuteStatement(self, request):
             sql = request.statement
@@ -170,28 +181,36 @@ def serve(run, port: int) -> None:
                     rows = [tuple(row.split("\t")) for row in run(sql)]
             except Exception as error:  # noqa: BLE001 - a Java exception becomes a Thrift status
                 text = str(error).split("QueryExecutionException: ")[-1].split("\n")[0]
-                status = T.TStatus(T.TStatusCode.ERROR_STATUS, errorMessage=f"Error while compiling statement: {text}")
-                return T.TExecuteStatementResp(status=status)
+                status = ttypes.TStatus(
+                    ttypes.TStatusCode.ERROR_STATUS, errorMessage=f"Error while compiling statement: {text}"
+                )
+                return ttypes.TExecuteStatementResp(status=status)
             width = max((len(row) for row in rows), default=1)
-            return T.TExecuteStatementResp(status=good, operationHandle=handle([r + ("",) * (width - len(r)) for r in rows]))
+            return ttypes.TExecuteStatementResp(
+                status=good, operationHandle=handle([r + ("",) * (width - len(r)) for r in rows])
+            )
 
         def GetTables(self, request):
             with lock:
-                return T.TGetTablesResp(status=good, operationHandle=handle(catalog.tables(_plain(request.schemaName), request.tableName)))
+                return ttypes.TGetTablesResp(
+                    status=good, operationHandle=handle(catalog.tables(_plain(request.schemaName), request.tableName))
+                )
 
         def GetColumns(self, request):
             with lock:
-                return T.TGetColumnsResp(status=good, operationHandle=handle(catalog.columns(_plain(request.schemaName), request.tableName)))
+                return ttypes.TGetColumnsResp(
+                    status=good, operationHandle=handle(catalog.columns(_plain(request.schemaName), request.tableName))
+                )
 
         def FetchResults(self, request):
             guid = request.operationHandle.operationId.guid
             rows, operations[guid] = operations[guid][: request.maxRows], operations[guid][request.maxRows :]
             columns = [column(list(values)) for values in zip(*rows, strict=True)]
-            return T.TFetchResultsResp(status=good, hasMoreRows=False, results=T.TRowSet(0, [], columns))
+            return ttypes.TFetchResultsResp(status=good, hasMoreRows=False, results=ttypes.TRowSet(0, [], columns))
 
         def CloseOperation(self, request):
             operations.pop(request.operationHandle.operationId.guid, None)
-            return T.TCloseOperationResp(status=good)
+            return ttypes.TCloseOperationResp(status=good)
 
     socket = TSocket.TServerSocket("127.0.0.1", port)
     server = TServer.TThreadedServer(

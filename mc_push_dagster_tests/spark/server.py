@@ -1,7 +1,8 @@
-"""Hosts a real Spark Thrift Server for tests: binary and HTTP on one JVM and one warehouse, Iceberg where its jar is installed.
+"""Hosts a real Spark Thrift Server for tests: binary and HTTP on one JVM and one warehouse, Iceberg where its jar is
+installed.
 
-`python server.py FOLDER BINARY_PORT HTTP_PORT HTTP_PATH` prints one line of JSON when it is ready and stops when its standard input ends,
-which also happens when the tests die. It runs under any interpreter that has pyspark, 3.5 or 4.
+`python server.py FOLDER BINARY_PORT HTTP_PORT HTTP_PATH` prints one line of JSON when it is ready and stops when its
+standard input ends, which also happens when the tests die. It runs under any interpreter that has pyspark, 3.5 or 4.
 """
 
 from __future__ import annotations
