@@ -166,14 +166,61 @@ RULES = (
         source="push-ingest-api, Push table deletion (all or none: push-ingestion skill)",
     ),
     Rule(
-        area="Detectors",
-        says="Freshness: 7 changed times in 35 days, coverage 0.15, off after 14 days without a push.",
-        source="push-ingest-api, Freshness detector",
+        area="Lineage",
+        says="An edge made by hand needs both of its nodes.",
+        source="no source says what happens otherwise",
+        inferred=True,
+    ),
+    Rule(
+        area="Lineage",
+        says="A table pushed as TABLE in one place and as VIEW in another is two nodes.",
+        source="the kind is part of an MCON (pycarlo's MCON parser)",
+        inferred=True,
+    ),
+    Rule(
+        area="Catalog",
+        says="A table's ingestInvocationId is that of the last push that named it.",
+        source="schema, WarehouseTable.ingestInvocationId (last: inferred)",
+        inferred=True,
+    ),
+    Rule(
+        area="Catalog",
+        says="A warehouse's push events turn STALE after 24 hours of silence.",
+        source="schema, WebhookStatusValue (24 hours: inferred)",
+        inferred=True,
+    ),
+    Rule(
+        area="Queries",
+        says="A query belongs to the tables that sqlglot finds in its text; one pushed twice counts twice.",
+        source="no source says how queries are attributed or told apart",
+        inferred=True,
+    ),
+    Rule(
+        area="Integrations",
+        says="COLLECT needs a connection type, credentials and a deployment; REUSE a capability that collects;"
+        " monitors are never pushed.",
+        source="schema, CapabilityConfigInput; the IOMETE guide",
+    ),
+    Rule(
+        area="Integrations",
+        says="Testing Spark credentials only sees whether the port answers; nobody logs in and no password is kept.",
+        source="the sandbox's own limit",
     ),
     Rule(
         area="Detectors",
-        says="Volume: 10 daily, 48 sub-daily or 5 weekly samples in 42 days, coverage 0.30.",
-        source="push-ingest-api, Volume detector",
+        says="Freshness: 7 changed times in 35 days (fewer for slow tables), coverage 0.15, updates 5 minutes to 7.7 days"
+        " apart; off after 14 days without a push, or 7 for fast tables.",
+        source="push-ingest-api, Freshness detector; push-ingestion skill, references/anomaly-detection.md",
+    ),
+    Rule(
+        area="Detectors",
+        says="Volume: 10 daily, 48 sub-daily or 5 weekly samples in 42 days, coverage 0.30, regular, 5 days old.",
+        source="push-ingest-api, Volume detector; push-ingestion skill, references/anomaly-detection.md",
+    ),
+    Rule(
+        area="Detectors",
+        says="No anomaly is ever found: only the states are modelled, limits stay empty.",
+        source="the sandbox's own limit",
     ),
     Rule(
         area="Detectors",

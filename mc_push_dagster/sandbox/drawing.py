@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-NODE_WIDTH, NODE_HEIGHT = 216, 46
-_LAYER_GAP, _ROW_GAP, _MARGIN = 84, 16, 14
+NODE_WIDTH, NODE_HEIGHT = 208, 46
+_LAYER_GAP, _ROW_GAP, _MARGIN = 60, 16, 14
 MOST_IN_LAYER = 14
 _SWEEPS = 4
 

@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS asset (
   name TEXT NOT NULL, type TEXT NOT NULL, description TEXT, view_query TEXT, created_on TEXT, tags TEXT, fields TEXT,
   invocation TEXT NOT NULL, first_seen TEXT NOT NULL, last_seen TEXT NOT NULL, deleted_at TEXT);
 CREATE INDEX IF NOT EXISTS asset_by_name ON asset (warehouse, full_table_id COLLATE NOCASE);
-CREATE INDEX IF NOT EXISTS asset_by_invocation ON asset (invocation);
+CREATE INDEX IF NOT EXISTS asset_by_warehouse ON asset (warehouse, mcon);
+CREATE INDEX IF NOT EXISTS asset_by_invocation ON asset (invocation, mcon);
 CREATE TABLE IF NOT EXISTS schema_version (
   seq INTEGER PRIMARY KEY, mcon TEXT NOT NULL, at TEXT NOT NULL, fields TEXT NOT NULL, invocation TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS schema_version_by_mcon ON schema_version (mcon, seq);

@@ -186,7 +186,7 @@ def _invocations(at: Reading, mcon: str) -> list[dict[str, Any]]:
     sql = (
         "SELECT i.* FROM invocation AS i WHERE i.id IN (SELECT invocation FROM sample WHERE mcon = ?1 UNION"
         " SELECT invocation FROM schema_version WHERE mcon = ?1 UNION SELECT invocation FROM asset WHERE mcon = ?1)"
-        " ORDER BY i.seq DESC LIMIT 12"
+        " ORDER BY i.seq DESC LIMIT 6"
     )
     return [dict(r) for r in at.rows(sql, mcon)]
 
