@@ -209,36 +209,46 @@ def connect_by(settings: SnowflakeSettings) -> Connect:
 
 
 def connect_over(resource: Any, options: SnowflakeOptions) -> Connect:
-    """A factory of connections over any object whose `get_connection()` is a context manager of one.
+    """A factory of connections over an object with `get_connection()`, or over a function without arguments.
 
-    `dagster_snowflake.SnowflakeResource` is such an object. It does not close its connection when its `with` block ends
-    by an error, and it commits otherwise: here the connection is closed first, on every path, and nothing is committed.
+    Either gives a connection or a context manager of one. `dagster_snowflake.SnowflakeResource` does not close its
+    connection when its `with` block ends by an error, and it commits otherwise: here the connection is closed first, on
+    every path, and nothing is committed.
+
+    Raises:
+        FixConfiguration: if `resource` is neither.
     """
+    opener = getattr(resource, "get_connection", resource)
+    if not callable(opener):
+        raise FixConfiguration(f"a {type(resource).__name__} has no get_connection(): give a SnowflakeResource")
 
     def connect() -> Any:
-        manager = resource.get_connection()
-        connection = _opened(manager.__enter__)
-        if not hasattr(connection, "is_pyformat"):
-            with suppress(_Leave):
-                manager.__exit__(_Leave, _Leave(), None)
-            raise FixConfiguration(
-                "the Snowflake resource must use the default connector or sqlalchemy; its `connector` is another one"
-            )
-        managed = _Managed(connection, manager)
+        made = opener()
+        managed = _Managed(made, None) if hasattr(made, "cursor") else _Managed(_opened(made.__enter__), made)
         try:
-            with closing(managed.cursor()) as cursor:
-                cursor.execute(
-                    sql.session(options.query_tag, options.timeout_seconds).text, timeout=options.timeout_seconds
+            if not hasattr(managed, "is_pyformat"):
+                raise FixConfiguration(
+                    "the Snowflake resource must use the default connector or sqlalchemy; its `connector` is another"
                 )
-        except _driver_errors() as error:
+            _set_up(managed, options)
+        except BaseException:
             managed.close()
-            problem = translate(error)
-            if isinstance(problem, UNREADABLE):  # the session is at fault, not what would be read with it
-                raise FixAccess(f"Snowflake: the session could not be set up: {problem}") from error
-            raise problem from error
+            raise
         return managed
 
     return connect
+
+
+def _set_up(connection: Any, options: SnowflakeOptions) -> None:
+    statement = sql.session(options.query_tag, options.timeout_seconds)
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(statement.text, timeout=options.timeout_seconds)
+    except _driver_errors() as error:
+        problem = translate(error)
+        if isinstance(problem, UNREADABLE):  # the session is at fault, not what would be read with it
+            raise FixAccess(f"Snowflake: the session could not be set up: {problem}") from error
+        raise problem from error
 
 
 def _opened(open_: Callable[[], Any]) -> Any:
@@ -264,7 +274,7 @@ class _Leave(Exception):  # noqa: N818 - no error: it unwinds a resource's conte
 
 
 class _Managed:
-    """A connection that came from a context manager, with a `close` that ends both."""
+    """A connection that came from a context manager, if it did, with a `close` that ends both."""
 
     def __init__(self, connection: Any, manager: Any) -> None:
         self._connection = connection
@@ -279,7 +289,9 @@ class _Managed:
         if detach is not None:
             detach()
         try:
-            self._connection.close()
+            if hasattr(self._connection, "close"):
+                self._connection.close()
         finally:
-            with suppress(_Leave):
-                self._manager.__exit__(_Leave, _Leave(), None)
+            if self._manager is not None:
+                with suppress(_Leave):
+                    self._manager.__exit__(_Leave, _Leave(), None)

@@ -189,6 +189,16 @@ def test_values_are_bound_in_a_resources_own_parameter_style(shop, resource):
     assert names(Snowflake.over(resource, scope=Scope(include=(TablePattern(database="per%cent", name="t"),)))) == ["T"]
 
 
+def test_a_function_that_opens_a_connection_serves_as_well(shop):
+    import snowflake.connector
+
+    arguments = settings(shop).arguments()
+    assert names(Snowflake.over(lambda: snowflake.connector.connect(**arguments))) == ["A", "B"]
+    assert not shop.open_sessions
+    with pytest.raises(FixConfiguration, match=r"has no get_connection"):
+        Snowflake.over("no resource")
+
+
 def test_a_resource_with_a_connection_of_another_kind_is_refused_and_closed():
     left = []
 
