@@ -51,10 +51,10 @@ def claimed(parcel: Parcel, hour: datetime, means: Means) -> list[Parcel] | None
     record = parcel.record
     tables = list(pushed_tables(parcel.body))
     measured = {table.ref for table in tables if table.measured}
-    if not measured:
-        return None
     # Views are claimed with the rest, though they have nothing to measure, so that they go out once an hour as well.
     wanted = measured | {table.ref for table in tables if table.is_view}
+    if not wanted:
+        return None
     held = means.ledger.claim(parcel.target_uuid, wanted, hour=hour, push_id=record.push_id)
     if held >= measured:
         return None

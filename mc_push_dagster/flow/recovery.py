@@ -122,11 +122,12 @@ def _still_true(kit: Kit, push: PushRecord, parcel: Parcel, means: Means) -> Ite
     a table that another push has claimed meanwhile is left out.
     """
     record = parcel.record
-    if not any(table.measured for table in pushed_tables(parcel.body)):
-        yield parcel
-        return
     if push.hour != hour_bucket(kit.clock()):
-        kit.ledger.supersede(push.push_id, record.seq, reason="its volume and freshness are of a past hour")
+        if any(table.measured for table in pushed_tables(parcel.body)):
+            reason = "its volume and freshness are of a past hour"
+            kit.ledger.supersede(push.push_id, record.seq, reason=reason)
+        else:
+            yield parcel
         return
     left = claimed(parcel, push.hour, means)
     if left is None:
