@@ -208,8 +208,8 @@ RULES = (
     ),
     Rule(
         area="Detectors",
-        says="Freshness: 7 changed times in 35 days (fewer for slow tables), coverage 0.15, updates 5 minutes to 7.7 days"
-        " apart; off after 14 days without a push, or 7 for fast tables.",
+        says="Freshness: 7 changed times in 35 days (fewer for slow tables), coverage 0.15, updates 5 minutes to"
+        " 7.7 days apart; off after 14 days without a push, or 7 for fast tables.",
         source="push-ingest-api, Freshness detector; push-ingestion skill, references/anomaly-detection.md",
     ),
     Rule(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from graphql import GraphQLError, GraphQLResolveInfo
@@ -35,9 +37,6 @@ def _aggregated(
     user: str | None = None,
     queryCharacters: int = 50,  # noqa: N803
 ) -> Node:
-    # sqlglot is imported by who asks for queries, not by every push.
-    from mc_push_dagster.sandbox.attribution import attribute, touches
-
     at = reading(info)
     if not 1 <= limit <= QUERIES_LIMIT:
         raise GraphQLError(f"limit is between 1 and {QUERIES_LIMIT}")
@@ -46,35 +45,43 @@ def _aggregated(
     table = at.row("SELECT * FROM asset WHERE mcon = ?", mcon)
     if table is None:
         return {"aggregatedQueries": [], "pageInfo": {"hasNextPage": False}}
-    found = []
-    for row in at.rows(_CANDIDATES, table["warehouse"], startTime, endTime, table["name"], user, user):
-        parsed = attribute(row["text"], row["log_type"])
-        names = parsed.reads if queryType == "read" else parsed.writes
-        if not touches(names, table["database"], table["schema"], table["name"]):
-            continue
-        if category is None or category == parsed.category:
-            found.append((row, parsed.category))
+    rows = at.rows(_CANDIDATES, table["warehouse"], startTime, endTime, table["name"], user, user)
+    found = [(r, kind) for r, kind in _touching(rows, table, queryType) if category in (None, kind)]
     start = read_cursor(endCursor) if endCursor else 0
-    page = found[start : start + limit]
-    end = start + len(page)
+    end = min(start + limit, len(found))
     more = end < len(found)
     return {
-        "aggregatedQueries": [
-            {
-                "date": row["day"],
-                "queryHash": row["hash"],
-                "groupId": row["hash"],
-                "user": row["user"],
-                "category": kind,
-                "latestQuery": row["text"][: max(0, queryCharacters)],
-                "latestQueryId": row["query_id"],
-                "latestQueryTimestamp": row["latest"],
-                "count": row["count"],
-                "averageRunTime": round(row["milliseconds"]),
-            }
-            for row, kind in page
-        ],
+        "aggregatedQueries": [_query(row, kind, queryCharacters) for row, kind in found[start:end]],
         "pageInfo": {"hasNextPage": more, "endCursor": cursor(end) if more else None},
+    }
+
+
+def _touching(
+    rows: Iterable[sqlite3.Row], table: sqlite3.Row, query_type: str
+) -> Iterator[tuple[sqlite3.Row, str | None]]:
+    """Those queries that read (or write) `table`, each with its category."""
+    # sqlglot is imported by who asks for queries, not by every push.
+    from mc_push_dagster.sandbox.attribution import attribute, touches
+
+    for row in rows:
+        parsed = attribute(row["text"], row["log_type"])
+        names = parsed.reads if query_type == "read" else parsed.writes
+        if touches(names, table["database"], table["schema"], table["name"]):
+            yield row, parsed.category
+
+
+def _query(row: sqlite3.Row, category: str | None, characters: int) -> Node:
+    return {
+        "date": row["day"],
+        "queryHash": row["hash"],
+        "groupId": row["hash"],
+        "user": row["user"],
+        "category": category,
+        "latestQuery": row["text"][: max(0, characters)],
+        "latestQueryId": row["query_id"],
+        "latestQueryTimestamp": row["latest"],
+        "count": row["count"],
+        "averageRunTime": round(row["milliseconds"]),
     }
 
 
