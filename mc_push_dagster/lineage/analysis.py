@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.errors import SqlglotError
 
-from mc_push_dagster.lineage.budget import Budget, Clock, OutOfTime
+from mc_push_dagster.lineage.budget import Budget, Clock, OverBudget
 from mc_push_dagster.lineage.commands import command_steps
 from mc_push_dagster.lineage.lookup import Lookup, Overlay
 from mc_push_dagster.lineage.names import Name, rules_of
 from mc_push_dagster.lineage.naming import Texts
+from mc_push_dagster.lineage.parsing import parse
 from mc_push_dagster.lineage.reader import Reader
 from mc_push_dagster.lineage.scan import scanned
 from mc_push_dagster.lineage.script import Piece, pieces
 from mc_push_dagster.lineage.session import Session
 from mc_push_dagster.lineage.steps import Step, Use
-from mc_push_dagster.lineage.tokens import depth, shortened
+from mc_push_dagster.lineage.tokens import depth, plain_structs, shortened
 from mc_push_dagster.lineage.writes import steps_of
-
-# sqlglot warns with the text of the statement, which may hold a password: that text goes into no log.
-logging.getLogger("sqlglot").addFilter(lambda record: "unsupported syntax" not in record.getMessage())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Analyzer:
         variables: set[str] = set()
         try:
             with clock:
-                for piece in pieces(text.replace("\0", " "), self.dialect):
+                for piece in pieces(text.lstrip("\ufeff").replace("\0", " "), self.dialect):
                     variables.update(piece.variables)
                     if not piece.tokens:
                         continue
@@ -84,8 +81,8 @@ class Analyzer:
                         session.feed(step, None)
                         if isinstance(step, Use):
                             database, schema = step.database or database, step.schema or schema
-        except OutOfTime:
-            skipped.append("out of time")
+        except OverBudget as over:
+            skipped.append(over.reason)
         except (SqlglotError, RecursionError):
             skipped.append("not parsed")
         return Analysis(tuple(steps), tuple(skipped), literal)
@@ -95,6 +92,8 @@ class Analyzer:
     ) -> tuple[list[Step], str | None, bool]:
         """The steps of one statement, why they are less than could be, and whether a constant names a column."""
         tokens = shortened(piece.tokens)
+        if self.rules.struct_is_function:
+            tokens = plain_structs(tokens)
         texts = Texts(tokens, piece.text, self.rules)
         reader.text_of = texts.of
         try:
@@ -103,19 +102,16 @@ class Analyzer:
             if depth(tokens) > self.budget.depth:
                 return list(scanned(tokens, reader, view)), "tables only: nested too deep", False
             steps: list[Step] = []
-            for tree in self._parse(tokens, piece.text):
+            for tree in parse(tokens, piece.text, self.dialect, clock.tick):
                 if isinstance(tree, exp.Command):
                     steps += command_steps(tokens, reader)
                 elif tree is not None:
                     texts.made = view is not None or isinstance(tree, (exp.Create, exp.Cache))
                     steps += steps_of(tree, reader, view)
             return steps, None, texts.literal
-        except OutOfTime:
+        except OverBudget as over:
             clock.extend()
-            return list(scanned(tokens, reader, view)), "tables only: out of time", False
+            return list(scanned(tokens, reader, view)), f"tables only: {over.reason}", False
         except (SqlglotError, RecursionError):
             found: list[Step] = list(scanned(tokens, reader, view))
             return found, "tables only: not parsed" if found else "not parsed", False
-
-    def _parse(self, tokens: list, text: str) -> Iterator[exp.Expr | None]:
-        yield from self.dialect.parser(error_level=ErrorLevel.IMMEDIATE).parse(tokens, text)

@@ -8,8 +8,22 @@ from dataclasses import dataclass
 from types import TracebackType
 
 
-class OutOfTime(Exception):  # noqa: N818 - it says what happened, as errors of this project do
+class OverBudget(Exception):  # noqa: N818 - it says what happened, as errors of this project do
+    """A statement costs more than it may."""
+
+    reason = "over budget"
+
+
+class OutOfTime(OverBudget):
     """A statement took longer than it may."""
+
+    reason = "out of time"
+
+
+class TooWide(OverBudget):
+    """A query gives more columns than any table can have."""
+
+    reason = "too many columns"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 Name = tuple[str, ...]
@@ -44,6 +44,8 @@ class Rules:
     unnamed: Unnamed = Unnamed.TEXT
     recursion_unmarked: bool = False
     """True where a recursive WITH needs no RECURSIVE."""
+    struct_is_function: bool = False
+    """True where `STRUCT(` always builds a value; sqlglot tries it as a type first, at each level of nesting."""
     use_names_schema: bool = False
     """True where `USE x` names a schema (Hive's and MySQL's databases are schemas)."""
     array_joins: bool = False
@@ -56,16 +58,29 @@ class Rules:
         return identifier.upper() if self.case is Case.UPPER else identifier.lower()
 
 
-_SPARK = {"case": Case.LOWER, "quoted_keeps_case": False, "lateral_aliases": True, "use_names_schema": True}
+_SPARK = {
+    "case": Case.LOWER,
+    "quoted_keeps_case": False,
+    "lateral_aliases": True,
+    "use_names_schema": True,
+    "struct_is_function": True,
+}
+
+_SPARK = Rules(
+    sqlglot="spark",
+    case=Case.LOWER,
+    quoted_keeps_case=False,
+    lateral_aliases=True,
+    use_names_schema=True,
+    struct_is_function=True,
+)
 
 RULES = {
     "snowflake": Rules(sqlglot="snowflake", case=Case.UPPER, lateral_aliases=True, recursion_unmarked=True),
-    "bigquery": Rules(sqlglot="bigquery", unnamed=Unnamed.BIGQUERY, array_joins=True),
-    "databricks": Rules(sqlglot="databricks", **_SPARK),
-    "spark": Rules(sqlglot="spark", **_SPARK),
-    "hive": Rules(
-        sqlglot="hive", case=Case.LOWER, quoted_keeps_case=False, unnamed=Unnamed.HIVE, use_names_schema=True
-    ),
+    "bigquery": Rules(sqlglot="bigquery", unnamed=Unnamed.BIGQUERY, array_joins=True, struct_is_function=True),
+    "databricks": replace(_SPARK, sqlglot="databricks"),
+    "spark": _SPARK,
+    "hive": replace(_SPARK, sqlglot="hive", lateral_aliases=False, unnamed=Unnamed.HIVE),
     "redshift": Rules(
         sqlglot="redshift",
         case=Case.LOWER,

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from mc_push_dagster.lineage.budget import TooWide
 from mc_push_dagster.lineage.relations import NOTHING, STAR, Derived, Fields, Masked, Output, Relation, Spread
 from mc_push_dagster.lineage.scope import Scope
 from mc_push_dagster.lineage.values import column_path, sources_of
 
 if TYPE_CHECKING:
     from mc_push_dagster.lineage.reader import Reader
+
+WIDEST = 50_000
+"""More columns than any warehouse allows (BigQuery: 10,000): stars multiplied by stars."""
 
 
 def expand(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> Relation:
@@ -53,10 +57,15 @@ def _columns(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> tupl
                 output = Output(output.name, scope.using[key])
             outputs.append(output)
         opens.extend(more)
+        if len(outputs) > WIDEST:
+            raise TooWide
     return outputs, opens
 
 
 def _of(relation: Relation) -> tuple[list[Output], list[Relation]]:
+    if isinstance(relation, Derived):
+        # Its named columns are taken over one by one: only what hides behind its own stars is left.
+        return list(relation.outputs()), list(relation.opens)
     return list(relation.outputs()), [] if relation.closed else [relation]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from sqlglot import Token, TokenType
 
@@ -75,6 +76,22 @@ def shortened(tokens: list[Token]) -> list[Token]:
                 kept.extend(tokens[i : first + 1])
                 i = stop
     return kept
+
+
+def plain_structs(tokens: list[Token]) -> list[Token]:
+    """The same statement with `STRUCT (` as a function's name instead of a type's."""
+    changed = [
+        i
+        for i, (token, after) in enumerate(pairwise(tokens))
+        if token.token_type is TokenType.STRUCT and after.token_type is TokenType.L_PAREN
+    ]
+    if not changed:
+        return tokens
+    tokens = list(tokens)
+    for i in changed:
+        t = tokens[i]
+        tokens[i] = Token(TokenType.VAR, t.text, t.line, t.col, t.start, t.end)
+    return tokens
 
 
 def _after_in(tokens: Tokens, index: int) -> bool:
