@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all lint format lock bench bench-lineage screenshots clean
+.PHONY: help install demo dev sandbox test test-all lint format lock bench bench-lineage screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ demo: $(VENV)/.installed ## build a demo warehouse, push it to a local stand-in 
 dev: $(VENV)/.installed ## open Dagster's UI on http://127.0.0.1:3000
 	@$(BIN)/dagster dev
 
+sandbox: $(VENV)/.installed ## open the page that shows what the demo pushed, on http://127.0.0.1:8765
+	@$(BIN)/mc-push sandbox
+
 test: $(VENV)/.installed-test ## run the tests (under five minutes)
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile
 
@@ -62,8 +65,9 @@ lock: ## resolve requirements.lock anew (needs uv)
 bench: $(VENV)/.installed-test ## measure: ratios from one run
 	@$(BIN)/python -m pytest -q -s -m bench mc_push_dagster_tests/benchmarks
 
-bench-lineage: $(VENV)/.installed-test ## score lineage on the corpora beside the checkout
+bench-lineage: $(VENV)/.installed-test ## score lineage on the corpora beside the checkout, and against an oracle without a parser
 	@$(BIN)/python mc_push_dagster_tests/benchmarks/lineage_corpora.py
+	@$(BIN)/python mc_push_dagster_tests/benchmarks/lineage_oracle.py
 
 screenshots: $(VENV)/.installed-test ## take the README's pictures from the running demo (needs Chromium)
 	@$(BIN)/python mc_push_dagster_tests/e2e/screenshots.py

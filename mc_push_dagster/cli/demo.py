@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,12 +31,6 @@ HOURS = 6
 """So many hours of the shop's history are pushed as query-log windows."""
 VISIBILITY = timedelta(seconds=1)
 """How long the sandbox takes from its 202 to showing what it got; the real one takes minutes."""
-NEXT = (
-    ("make dev", "see assets, lineage and these runs in Dagster, on http://127.0.0.1:3000"),
-    ("mc-push sandbox", "see what arrived: tables, freshness, lineage, queries, requests"),
-    ("mc-push push --dry-run", "see what a push would send now"),
-    ("mc-push doctor", "check keys, rights and storage"),
-)
 NOUNS = ("tables", "views", "columns", "edges", "column_edges", "queries")
 
 
@@ -129,9 +124,21 @@ def report(made: Sequence[Materialized], found: Verification, *, seconds: float)
     show(found, who="the sandbox")
     out.print(f"\nDone in {seconds:.0f} s. What next:")
     steps = Table.grid(padding=(0, 2))
-    for command, what in NEXT:
+    for command, what in next_steps():
         steps.add_row(Text(f"  {command}", style="bold"), what)
     out.print(steps)
+
+
+def next_steps() -> tuple[tuple[str, str], ...]:
+    """What to do next, as it is typed here: by make in a checkout, else by the commands themselves."""
+    checkout = Path("Makefile").exists() and Path("workspace.yaml").exists()
+    this = os.path.relpath(sys.argv[0]) if checkout else "mc-push"
+    return (
+        ("make dev" if checkout else "dagster dev -m mc_push_dagster.definitions", "see it in Dagster's UI"),
+        ("make sandbox" if checkout else "mc-push sandbox", "see what arrived: tables, lineage, queries, requests"),
+        (f"{this} push --dry-run", "see what a push would send now"),
+        (f"{this} doctor", "check keys, rights and storage"),
+    )
 
 
 def ids_of(one: Materialized) -> list[str]:
