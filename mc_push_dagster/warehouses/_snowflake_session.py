@@ -223,7 +223,7 @@ def connect_over(resource: Any, options: SnowflakeOptions) -> Connect:
         raise FixConfiguration(f"a {type(resource).__name__} has no get_connection(): give a SnowflakeResource")
 
     def connect() -> Any:
-        made = opener()
+        made: Any = opener()
         managed = _Managed(made, None) if hasattr(made, "cursor") else _Managed(_opened(made.__enter__), made)
         try:
             if not hasattr(managed, "is_pyformat"):
