@@ -291,7 +291,7 @@ def hive_table(name: str, columns: dict[str, str], *, files: Path | None = None,
 class TestHive(WarehouseContract):
     warehouse = Hive
     driver = "pyhive"
-    examples = 6
+    examples = 3
 
     @pytest.fixture(scope="class")
     def loaded(self) -> Loaded:
