@@ -7,10 +7,11 @@ each column; here each query is walked once, so that a statement costs little mo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
+from mc_push_dagster.lineage.budget import TooWide
 from mc_push_dagster.lineage.lookup import Lookup
 from mc_push_dagster.lineage.names import Name, Rules
 from mc_push_dagster.lineage.relations import (
@@ -33,6 +34,8 @@ from mc_push_dagster.lineage.values import column_path, sources_of
 CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _RECURSION_PASSES = 3
+_WIDEST = 50_000
+"""More columns than any warehouse allows (BigQuery: 10,000): stars multiplied by stars."""
 _FILTERS = ("where", "having", "qualify", "group", "order", "distinct", "cluster", "sort", "windows", "limit")
 
 
@@ -218,10 +221,12 @@ class Reader:
         outputs: list[Output] = []
         opens: list[Relation] = []
         for position, item in enumerate(node.expressions):
-            for output, relation in self._item(item, scope, position):
+            found, more = self._item(item, scope, position)
+            opens.extend(more)
+            for output in found:
                 outputs.append(output)
-                if relation is not None and relation not in opens:
-                    opens.append(relation)
+                if len(outputs) > _WIDEST:
+                    raise TooWide
                 if output.named and output.name != STAR:
                     scope.aliases.setdefault(output.name.lower(), output)
         scope.aliases_usable = True
@@ -232,21 +237,18 @@ class Reader:
             outputs.extend(Output(m.alias_or_name, sources_of(self, m, scope)) for m in measures)
         return Derived(outputs, opens)
 
-    def _item(self, item: exp.Expr, scope: Scope, position: int) -> Iterator[tuple[Output, Relation | None]]:
+    def _item(self, item: exp.Expr, scope: Scope, position: int) -> tuple[Sequence[Output], Sequence[Relation]]:
+        """The columns of one select item, and what may hide further ones."""
         if item.is_star or isinstance(item, exp.Columns):
             relation = expand(scope, item, self)
-            opens = relation if not relation.closed else None
-            yield from ((output, opens) for output in relation.outputs())
-            if opens is not None and not relation.outputs():
-                yield Output(STAR, NOTHING), opens
-            return
+            hidden = relation.opens and not relation.outputs()
+            return [Output(STAR, NOTHING)] if hidden else relation.outputs(), relation.opens
         if isinstance(item, exp.Aliases):
             sources = sources_of(self, item.this, scope)
-            yield from ((Output(self.column_name(a), sources), None) for a in item.aliases)
-            return
+            return [Output(self.column_name(a), sources) for a in item.aliases], ()
         sources = sources_of(self, item, scope)
         name, named = self.output_name(item, position)
-        yield Output(name, sources, named=named), None
+        return [Output(name, sources, named=named)], ()
 
     def output_name(self, item: exp.Expr, position: int) -> tuple[str, bool]:
         """The name of a select item, and whether somebody gave it."""

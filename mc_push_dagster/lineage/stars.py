@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from mc_push_dagster.lineage.budget import TooWide
 from mc_push_dagster.lineage.relations import NOTHING, STAR, Derived, Fields, Masked, Output, Relation, Spread
 from mc_push_dagster.lineage.scope import Scope
 from mc_push_dagster.lineage.values import column_path, sources_of
@@ -16,11 +15,8 @@ from mc_push_dagster.lineage.values import column_path, sources_of
 if TYPE_CHECKING:
     from mc_push_dagster.lineage.reader import Reader
 
-WIDEST = 50_000
-"""More columns than any warehouse allows (BigQuery: 10,000): stars multiplied by stars."""
 
-
-def expand(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> Relation:
+def expand(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> Derived:
     """The columns of a star over the sources in `scope`; `item` None means a bare one."""
     outputs, opens = _columns(scope, item, reader)
     star = item.this if isinstance(item, exp.Column) else item
@@ -57,8 +53,6 @@ def _columns(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> tupl
                 output = Output(output.name, scope.using[key])
             outputs.append(output)
         opens.extend(more)
-        if len(outputs) > WIDEST:
-            raise TooWide
     return outputs, opens
 
 
@@ -82,7 +76,7 @@ def _matching(outputs: Sequence[Output], columns: exp.Columns) -> list[Output]:
 
 def _modified(
     outputs: Sequence[Output], opens: Sequence[Relation], star: exp.Star, scope: Scope, reader: Reader
-) -> Relation:
+) -> Derived:
     dropped = {e.name.lower() for e in star.args.get("except_") or star.args.get("except") or ()}
     replaced = {
         e.alias_or_name.lower(): Output(e.alias_or_name, sources_of(reader, e, scope))
