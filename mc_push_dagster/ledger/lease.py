@@ -23,6 +23,9 @@ LEASE = timedelta(minutes=3)
 """How long a lease outlives its holder on another machine, where nobody can see that it is dead."""
 RENEW_SECONDS = 30.0
 
+_given_up: set[str] = set()
+"""Owners in this process that are through, also where the ledger could not be told so (its disk was full)."""
+
 
 class Lease:
     """A lease that is held; `owner` is `host|pid|start|nonce`."""
@@ -51,6 +54,12 @@ class Lease:
                 )
 
     def release(self) -> None:
+        """Give it back; where the ledger cannot be written, at least this process knows.
+
+        Raises:
+            StorageFault: if the ledger cannot be written.
+        """
+        _given_up.add(self.owner)
         with self._database.write() as connection:
             connection.execute(sa.delete(t.leases).where(t.leases.c.name == self.name, t.leases.c.owner == self.owner))
 
@@ -111,7 +120,9 @@ def process_identity(pid: int | None = None) -> str:
 
 
 def is_dead(owner: str) -> bool:
-    """True only if `owner` ran on this very host and runs no more."""
+    """True only if `owner` ran on this very host and runs no more, or is through."""
+    if owner in _given_up:
+        return True
     host, pid, start, *_ = [*owner.split("|"), "", "", ""]
     if host != _host() or not pid.isdigit():
         return False
