@@ -59,9 +59,13 @@ def _account_catalog(reader: Reader) -> Iterator[Access]:
 
 
 def _databases(reader: Reader, scope: Scope, options: SnowflakeOptions) -> Iterator[Access]:
-    names = Catalog(reader, scope, options).databases()
+    seen = "no database in scope can be seen"
+    try:
+        names = Catalog(reader, scope, options).databases()
+    except UNREADABLE as error:
+        names, seen = [], str(error)
     if not names:
-        detail = f"no database in scope can be seen; GRANT USAGE ON DATABASE <database> TO ROLE {named(reader.role)}"
+        detail = f"{seen}; GRANT USAGE ON DATABASE <database> TO ROLE {named(reader.role)}"
         for capability in CATALOG:
             yield Access(capability=capability, granted=False, detail=detail)
         return
@@ -98,6 +102,6 @@ def _problem(reader: Reader, database: str) -> str | None:
 def _denied(reader: Reader, view: str) -> str | None:
     try:
         reader.all(sql.probe(view))
-    except UNREADABLE as error:
+    except (*UNREADABLE, FixConfiguration) as error:
         return str(error)
     return None

@@ -70,11 +70,11 @@ def _driver_errors() -> tuple[type[Exception], ...]:
 
 
 def translate(error: Exception) -> PushError:
-    """Say what the caller can do about a driver's error, in its first line and without its parameters."""
+    """Say what the caller can do about a driver's error, in its first two lines and without its parameters."""
     from snowflake.connector import errors
 
     number = getattr(error, "errno", None)
-    text = _first_line(error)
+    text = _said(error)
     if number in _DENIED or getattr(error, "sqlstate", None) == "42501":
         return Denied(text)
     if number in _TOO_MUCH:
@@ -93,9 +93,10 @@ def translate(error: Exception) -> PushError:
     return WarehouseUnavailable(f"Snowflake did not answer: {text}")
 
 
-def _first_line(error: Exception) -> str:
+def _said(error: Exception) -> str:
     lines = [line.strip() for line in str(getattr(error, "msg", None) or error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    # Snowflake says what kind of error it is in the first line, and what is wrong in the second.
+    return (" ".join(lines[:2]) if lines else type(error).__name__)[:300]
 
 
 class Reader:
@@ -258,7 +259,7 @@ def _opened(open_: Callable[[], Any]) -> Any:
     except _driver_errors() as error:
         from snowflake.connector import errors
 
-        text = _first_line(error)
+        text = _said(error)
         # A refused login is a plain DatabaseError; its subclasses mean that no answer came, or none of Snowflake.
         if type(error) is errors.DatabaseError:
             raise FixAccess(f"Snowflake refused the login: {text}") from error

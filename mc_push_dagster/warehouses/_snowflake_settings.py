@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from mc_push_dagster.errors import FixConfiguration
-from mc_push_dagster.warehouses._snowflake_sql import LogFilter
+from mc_push_dagster.warehouses._snowflake_sql import LogFilter, session_parameters
 from mc_push_dagster.warehouses.base import Settings
 
 OWN_TAG = "mc-push-dagster"
@@ -88,7 +88,7 @@ class SnowflakeSettings(SnowflakeOptions):
             raise ValueError("user is missing")
         if self.protocol == "http" and self.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("http would send the credentials in clear text: it serves loopback hosts only")
-        ours = {name for name in self.session_parameters if name.upper() in ("TIMEZONE", "QUERY_TAG")}
+        ours = {name for name in self.session_parameters if name.upper() in session_parameters("", 1)}
         if ours:
             raise ValueError(f"session_parameters: {', '.join(sorted(ours))} is set by mc-push itself")
         return self
@@ -116,10 +116,8 @@ class SnowflakeSettings(SnowflakeOptions):
             "login_timeout": self.login_timeout_seconds,
             "network_timeout": self.timeout_seconds,
             "session_parameters": {
-                "STATEMENT_TIMEOUT_IN_SECONDS": self.timeout_seconds,
                 **self.session_parameters,
-                "TIMEZONE": "UTC",
-                "QUERY_TAG": self.query_tag,
+                **session_parameters(self.query_tag, self.timeout_seconds),
             },
         }
 

@@ -116,12 +116,18 @@ class Place:
         return self.database if self.schema is None else f"{self.database}.{self.schema}"
 
 
+_LIVING = """SELECT n.table_id FROM SNOWFLAKE.ACCOUNT_USAGE.TABLES AS n
+    WHERE n.deleted IS NULL AND n.table_type NOT IN ('TEMPORARY TABLE', 'LOCAL TEMPORARY')
+    QUALIFY n.table_id = MAX(n.table_id) OVER (PARTITION BY n.table_catalog, n.table_schema, n.table_name)"""
+"""ACCOUNT_USAGE lists temporary tables of every session, and for a while a dropped table beside its successor."""
+
+
 def _where(place: Place, scope: Scope, skip: Collection[str], alias: str, bind: Binds) -> str:
     """The condition on the three name columns of `alias` that place and scope set."""
     names = (f"{alias}.table_catalog", f"{alias}.table_schema", f"{alias}.table_name")
     tests = [f"{names[1]} <> 'INFORMATION_SCHEMA'", scope_condition(scope, names, bind, escape_clause=ESCAPE)]
     if place.database is None:
-        tests.append(f"{alias}.deleted IS NULL")
+        tests += [f"{alias}.deleted IS NULL", f"{alias}.table_id IN ({_LIVING})"]
         if skip:
             tests.append(f"{names[0]} NOT IN ({', '.join(bind(name) for name in sorted(skip))})")
     if place.schema is not None:
@@ -316,12 +322,37 @@ def queries(window: Window, *, own_tag: str, chosen: LogFilter) -> Statement:
 
 def tagging(tag: str) -> str:
     """How our session statement begins: it sets the tag that marks our statements in the log."""
-    return "ALTER SESSION SET QUERY_TAG = '" + tag.replace("\\", "\\\\").replace("'", "''") + "'"
+    return f"ALTER SESSION SET QUERY_TAG = {_literal(tag)}"
+
+
+def session_parameters(tag: str, timeout_seconds: int) -> dict[str, str | int | bool]:
+    """What makes a session ours, whatever the account, the user or a resource set (SQL reference, "Parameters").
+
+    Times are in UTC and read in ISO 8601; a quoted name means itself, in its own case; no result is cut off.
+    """
+    return {
+        "QUERY_TAG": tag,
+        "TIMEZONE": "UTC",
+        "TIMESTAMP_INPUT_FORMAT": "AUTO",
+        "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
+        "ROWS_PER_RESULTSET": 0,
+        "STATEMENT_TIMEOUT_IN_SECONDS": timeout_seconds,
+    }
 
 
 def session(tag: str, timeout_seconds: int) -> Statement:
-    """Make a session ours: tagged, in UTC, bounded in time."""
-    return Statement(f"{tagging(tag)} TIMEZONE = 'UTC' STATEMENT_TIMEOUT_IN_SECONDS = {timeout_seconds:d}")
+    """Set `session_parameters` in a session that somebody else opened."""
+    parameters = session_parameters(tag, timeout_seconds)
+    del parameters["QUERY_TAG"]
+    rest = " ".join(
+        f"{name} = {_literal(value) if isinstance(value, str) else str(value).upper()}"
+        for name, value in parameters.items()
+    )
+    return Statement(f"{tagging(tag)} {rest}")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def probe(view: str) -> Statement:

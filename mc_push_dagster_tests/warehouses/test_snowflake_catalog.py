@@ -39,27 +39,27 @@ def gaps(items) -> list[Gap]:
 # Kinds of objects
 
 
-@pytest.mark.parametrize(
-    ("more", "native"),
-    [
-        ({}, "BASE TABLE"),
-        ({"is_transient": "YES"}, "TRANSIENT TABLE"),
-        ({"is_dynamic": "YES"}, "DYNAMIC TABLE"),
-        ({"is_iceberg": "YES"}, "ICEBERG TABLE"),
-        ({"is_dynamic": "YES", "is_iceberg": "YES"}, "DYNAMIC ICEBERG TABLE"),
-        ({"is_hybrid": "YES"}, "HYBRID TABLE"),
-        ({"table_type": "EXTERNAL TABLE"}, "EXTERNAL TABLE"),
-        ({"table_type": "EVENT TABLE"}, "EVENT TABLE"),
-        ({"table_type": "VIEW"}, "VIEW"),
-        ({"table_type": "MATERIALIZED VIEW"}, "MATERIALIZED VIEW"),
-    ],
-)
-def test_each_object_keeps_the_kind_that_snowflake_gives_it(sf, more, native):
+KINDS = {
+    "BASE TABLE": {},
+    "TRANSIENT TABLE": {"is_transient": "YES"},
+    "DYNAMIC TABLE": {"is_dynamic": "YES"},
+    "ICEBERG TABLE": {"is_iceberg": "YES"},
+    "DYNAMIC ICEBERG TABLE": {"is_dynamic": "YES", "is_iceberg": "YES"},
+    "HYBRID TABLE": {"is_hybrid": "YES"},
+    "EXTERNAL TABLE": {"table_type": "EXTERNAL TABLE"},
+    "EVENT TABLE": {"table_type": "EVENT TABLE"},
+    "VIEW": {"table_type": "VIEW"},
+    "MATERIALIZED VIEW": {"table_type": "MATERIALIZED VIEW"},
+}
+
+
+def test_each_object_keeps_the_kind_that_snowflake_gives_it(sf):
     sf.database("D")
-    put(sf, table("D", "S", "T", **more))
-    found = read(sf)["T"]
-    assert found.native_type == native
-    assert found.asset_type == ("VIEW" if native.endswith("VIEW") else "TABLE")
+    put(sf, *(table("D", "S", kind, **more) for kind, more in KINDS.items()))
+    found = read(sf)
+    assert {name: snapshot.native_type for name, snapshot in found.items()} == {kind: kind for kind in KINDS}
+    views = {name for name, snapshot in found.items() if snapshot.asset_type == "VIEW"}
+    assert views == {"VIEW", "MATERIALIZED VIEW"}
 
 
 def test_views_and_external_tables_have_no_measures_not_zero(sf):
@@ -124,27 +124,30 @@ def test_a_view_text_that_was_cut_off_is_absent(text, kept):
 # Types
 
 
-@pytest.mark.parametrize(
-    ("given_as", "written"),
-    [
-        ({"data_type": "NUMBER", "numeric_precision": 12, "numeric_scale": 3}, "NUMBER(12,3)"),
-        ({"data_type": "TEXT", "character_maximum_length": 16777216}, "VARCHAR(16777216)"),
-        ({"data_type": "BINARY", "character_octet_length": 8388608}, "BINARY(8388608)"),
-        ({"data_type": "TIMESTAMP_NTZ", "datetime_precision": 9}, "TIMESTAMP_NTZ(9)"),
-        ({"data_type": "TIMESTAMP_TZ"}, "TIMESTAMP_TZ"),
-        ({"data_type": "TIME", "datetime_precision": 0}, "TIME(0)"),
-        ({"data_type": "FLOAT"}, "FLOAT"),
-        ({"data_type": "VARIANT"}, "VARIANT"),
-        ({"data_type": "ARRAY", "dtd_identifier": "nothing inside"}, "ARRAY"),
-        ({"data_type": "GEOGRAPHY"}, "GEOGRAPHY"),
-    ],
-)
-def test_types_are_written_as_snowflake_writes_them(sf, given_as, written):
+TYPES = {
+    "NUMBER(12,3)": {"data_type": "NUMBER", "numeric_precision": 12, "numeric_scale": 3},
+    "VARCHAR(16777216)": {"data_type": "TEXT", "character_maximum_length": 16777216},
+    "BINARY(8388608)": {"data_type": "BINARY", "character_octet_length": 8388608},
+    "TIMESTAMP_NTZ(9)": {"data_type": "TIMESTAMP_NTZ", "datetime_precision": 9},
+    "TIMESTAMP_TZ": {"data_type": "TIMESTAMP_TZ"},
+    "TIME(0)": {"data_type": "TIME", "datetime_precision": 0},
+    "FLOAT": {"data_type": "FLOAT"},
+    "VARIANT": {"data_type": "VARIANT"},
+    "ARRAY": {"data_type": "ARRAY", "dtd_identifier": "nothing inside"},
+    "GEOGRAPHY": {"data_type": "GEOGRAPHY"},
+}
+
+
+def test_types_are_written_as_snowflake_writes_them(sf):
     sf.database("D")
     sf.fill("INFORMATION_SCHEMA", "TABLES", [table("D", "S", "T")])
     none = {"numeric_precision": None, "numeric_scale": None}
-    sf.fill("INFORMATION_SCHEMA", "COLUMNS", [column("D", "S", "T", 1, "C", **none | given_as)])
-    assert [c.type for c in read(sf)["T"].columns or ()] == [written]
+    sf.fill(
+        "INFORMATION_SCHEMA",
+        "COLUMNS",
+        [column("D", "S", "T", i, f"C{i}", **none | given_as) for i, given_as in enumerate(TYPES.values(), 1)],
+    )
+    assert [c.type for c in read(sf)["T"].columns or ()] == list(TYPES)
 
 
 @pytest.mark.parametrize("catalog", ["information_schema", "account_usage"])
@@ -160,7 +163,7 @@ def test_structured_types_are_written_with_what_is_inside(sf, catalog):
         column("D", "S", "T", 2, "O", data_type="OBJECT", dtd_identifier="2", **none),
         column("D", "S", "T", 3, "M", data_type="MAP", dtd_identifier="3", **none),
     ]
-    sf.fill(home, "COLUMNS", structured)
+    sf.fill(home, "COLUMNS", [row | ids for row in structured])
     at = {"object_catalog": "D", "object_schema": "S", "object_name": "T"}
     text = {"data_type": "TEXT", "character_maximum_length": 7}
     number = {"data_type": "NUMBER", "numeric_precision": 4, "numeric_scale": 1}
@@ -357,10 +360,15 @@ def test_account_usage_reads_the_whole_account_in_four_statements(sf):
         {**table(d, "S", f"T{i}"), "table_id": i}
         for i, d in enumerate(["B", "A", "SNOWFLAKE", "SNOWFLAKE_SAMPLE_DATA"])
     ]
-    dropped = {**table("A", "S", "T1"), "table_id": 99, "deleted": NOW}
-    sf.fill("ACCOUNT_USAGE", "TABLES", [*living, dropped])
-    columns = [column(r["table_catalog"], "S", r["table_name"], 1, "C") for r in living]
-    sf.fill("ACCOUNT_USAGE", "COLUMNS", [*columns, {**column("A", "S", "T1", 1, "OLD"), "deleted": NOW}])
+    others = [
+        {**table("A", "S", "T1"), "table_id": 99, "deleted": NOW},
+        {**table("A", "S", "T1", table_type="TEMPORARY TABLE"), "table_id": 98},
+        {**table("A", "S", "T1"), "table_id": -1},  # dropped, but ACCOUNT_USAGE does not know it yet
+    ]
+    sf.fill("ACCOUNT_USAGE", "TABLES", [*living, *others])
+    of = [(r["table_catalog"], r["table_name"], r["table_id"], "C") for r in living]
+    of += [("A", "T1", r["table_id"], f"OTHER{i}") for i, r in enumerate(others)]
+    sf.fill("ACCOUNT_USAGE", "COLUMNS", [{**column(d, "S", t, 1, c), "table_id": i} for d, t, i, c in of])
     found = list(snapshots(opened(sf, catalog="account_usage")))
     assert [(str(s.ref), [c.name for c in s.columns or ()]) for s in found if isinstance(s, TableSnapshot)] == [
         ("A.S.T1", ["C"]),

@@ -118,6 +118,7 @@ def test_a_session_is_in_utc_tagged_and_bounded_in_time(sf):
     names(opened(sf, timeout_seconds=77, query_tag="ours"))
     seen = sf.logins[-1]["SESSION_PARAMETERS"]
     assert (seen["TIMEZONE"], seen["QUERY_TAG"], seen["STATEMENT_TIMEOUT_IN_SECONDS"]) == ("UTC", "ours", 77)
+    assert (seen["ROWS_PER_RESULTSET"], seen["QUOTED_IDENTIFIERS_IGNORE_CASE"]) == (0, False)
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch, sf):
@@ -158,7 +159,8 @@ def test_a_users_own_dagster_resource_serves(shop, resource):
     assert all(a.granted for a in warehouse.check_access())
     (first, *_) = shop.asked("ALTER SESSION")
     assert first == (
-        "ALTER SESSION SET QUERY_TAG = 'mc-push-dagster' TIMEZONE = 'UTC' STATEMENT_TIMEOUT_IN_SECONDS = 20"
+        "ALTER SESSION SET QUERY_TAG = 'mc-push-dagster' TIMEZONE = 'UTC' TIMESTAMP_INPUT_FORMAT = 'AUTO' "
+        "QUOTED_IDENTIFIERS_IGNORE_CASE = FALSE ROWS_PER_RESULTSET = 0 STATEMENT_TIMEOUT_IN_SECONDS = 20"
     )
     assert not shop.open_sessions
     assert not shop.asked("COMMIT")
@@ -374,6 +376,13 @@ def test_no_visible_database_is_said_for_each_part_of_the_catalog(sf):
     assert Capability.SCHEMA in refused
     assert Capability.DRIFT in refused
     assert Capability.QUERY_LOG not in refused
+
+
+def test_databases_that_cannot_be_listed_are_an_answer_not_an_exception(shop):
+    shop.faults.append(Fault(on="SHOW DATABASES", times=NEVER, error=(3001, "42501", "Insufficient privileges")))
+    seen = {a.capability: a for a in opened(shop).check_access()}
+    assert "Insufficient privileges" in seen[Capability.SCHEMA].detail
+    assert seen[Capability.QUERY_LOG].granted
 
 
 def test_access_in_account_usage_mode_asks_its_own_views(sf):

@@ -62,11 +62,11 @@ def test_every_statement_parses_and_binds_all_its_values(statement):
     assert statement.rendered(pyformat=True).count("%s") == len(statement.values)
 
 
-@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.text[:60].replace("\n", " "))
+@pytest.mark.parametrize(
+    "statement", [s for s in STATEMENTS if s.text.startswith("SELECT")], ids=lambda s: s.text[:60].replace("\n", " ")
+)
 def test_every_column_it_names_is_documented(statement):
     tree = parsed(statement)
-    if not isinstance(tree, exp.Select):
-        pytest.skip("no query: SHOW and ALTER name no columns")
     views = {}
     for table in tree.find_all(exp.Table):
         if table.name:
