@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -52,8 +53,15 @@ class Dev:
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
 
-    def run(self, job: str, *, tags: Mapping[str, str] | None = None, timeout: float = 120) -> str:
-        """Launch a job, wait for its end, and return the run's id."""
+    def run(
+        self,
+        job: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        timeout: float = 120,
+        watch: Callable[[], object] = lambda: None,
+    ) -> str:
+        """Launch a job, wait for its end, and return the run's id; `watch` is called again and again meanwhile."""
         selector = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", "pipelineName": job}
         wanted = [{"key": key, "value": value} for key, value in (tags or {}).items()]
         launched = self.ask(LAUNCH, {"selector": selector, "tags": wanted})["launchPipelineExecution"]
@@ -62,10 +70,11 @@ class Dev:
         found: dict[str, Any] = {}
 
         def ended() -> bool:
+            watch()
             found.update(self.ask(STATUS, {"id": run_id})["runOrError"])
             return found["status"] in ("SUCCESS", "FAILURE", "CANCELED")
 
-        wait_for(ended, timeout=timeout)
+        wait_for(ended, timeout=timeout, pause=0.1)
         failures = [e["error"]["message"] for e in found["eventConnection"]["events"] if e.get("error")]
         assert found["status"] == "SUCCESS", failures
         return run_id
@@ -80,15 +89,21 @@ class Dev:
         return {"/".join(node["assetKey"]["path"]): node for node in self.ask(ASSETS)["assetNodes"]}
 
 
+def checkout(folder: Path) -> Path:
+    """Lay out what `dagster dev` reads of a repository's root, so that what it writes stays apart; return `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("dagster.yaml", "workspace.yaml", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    return folder
+
+
 @contextmanager
-def dagster_dev(folder: Path, home: Path, *, dagster_home: Path | None = None) -> Iterator[Dev]:
+def dagster_dev(folder: Path, home: Path) -> Iterator[Dev]:
     """Start `dagster dev` in `folder`, wait until its definitions are loaded, and stop it with all it started."""
     port = free_port()
     names = ("DAGSTER_HOME", "MCD_ID", "MCD_TOKEN", "MCD_INGEST_ID", "MCD_INGEST_TOKEN", "MCD_RESOURCE_UUID")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     environment |= {"MC_PUSH_HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
-    if dagster_home is not None:
-        environment["DAGSTER_HOME"] = str(dagster_home)
     log = home / "dagster-dev.log"
     home.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-h", "127.0.0.1", "-p", str(port)]
@@ -139,7 +154,16 @@ def wait_for(done: Callable[[], bool], *, timeout: float, pause: float = 0.3) ->
         time.sleep(pause)
 
 
-def tree_memory(pid: int) -> int:
-    """Resident bytes of a process, from the kernel."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
+def worker_peaks(folder: Path) -> dict[int, int]:
+    """The peak resident memory, in bytes, of each run worker that is at work in `folder`, by process id."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"execute_run" in (process / "cmdline").read_bytes() and (process / "cwd").resolve() == folder.resolve():
+                status = (process / "status").read_text()
+                peak = next((line for line in status.splitlines() if line.startswith("VmHWM")), None)
+                if peak is not None:
+                    found[int(process.name)] = int(peak.split()[1]) * 1024
+        except OSError:  # it ended while we looked
+            continue
+    return found
