@@ -115,6 +115,7 @@ class Reader:
         self._reconnects = reconnects
         self._sleep = sleep
         self._connection: Any = None
+        self._role: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -124,8 +125,10 @@ class Reader:
 
     @property
     def role(self) -> str | None:
-        """The session's role, as the server named it at login."""
-        return getattr(self._open(), "role", None)
+        """The role of the session, as the server named it at the last login; None before one."""
+        if self._connection is not None:
+            self._role = getattr(self._connection, "role", None)
+        return self._role
 
     def rows(self, statement: sql.Statement, *, key: Key) -> Iterator[Row]:
         """Stream the rows of an ordered statement; a read that breaks off is taken up behind the last row given.
@@ -168,7 +171,9 @@ class Reader:
         in the middle (its download addresses may have expired), is worth another attempt.
         """
         problem = translate(error)
-        broken = begun and isinstance(problem, WarehouseUnavailable) and not isinstance(problem, UNREADABLE)
+        if isinstance(problem, (*UNREADABLE, FixConfiguration)):
+            raise problem from error  # the connection is as good as before
+        broken = begun and isinstance(problem, WarehouseUnavailable)
         self._drop()
         if attempt == self._reconnects or not (isinstance(problem, SessionLost) or broken):
             raise problem from error
@@ -190,6 +195,7 @@ class Reader:
         return self._connection
 
     def _drop(self) -> None:
+        self._role = self.role
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(*_driver_errors()):  # what is being thrown away may be broken already

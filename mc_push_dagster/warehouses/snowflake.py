@@ -64,13 +64,15 @@ class Snowflake(Warehouse):
         Capability.SCHEMA: YES,
         Capability.VIEW_TEXT: YES,
         Capability.DESCRIPTIONS: YES,
-        Capability.TAGS: YES,
+        Capability.TAGS: Support("yes", "Enterprise Edition has tags"),
         Capability.ROW_COUNT: YES,
         Capability.BYTE_COUNT: YES,
-        Capability.DATA_CHANGE: YES,
+        Capability.DATA_CHANGE: Support(
+            "yes", "from the log of writes (Enterprise Edition), else LAST_ALTERED where the last change was no DDL"
+        ),
         Capability.QUERY_LOG: YES,
         Capability.TABLE_LINEAGE: YES,
-        Capability.COLUMN_LINEAGE: YES,
+        Capability.COLUMN_LINEAGE: Support("yes", "from the log of writes (Enterprise Edition)"),
         Capability.DRIFT: YES,
     }
     # Account Usage, "QUERY_HISTORY view": latency up to 45 minutes; rounded up to whole hours.
