@@ -23,6 +23,9 @@ from mc_push_dagster.lineage.steps import Step, Use
 from mc_push_dagster.lineage.tokens import depth, plain_structs, shortened
 from mc_push_dagster.lineage.writes import steps_of
 
+BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a mistake of ours or of the parser raises on SQL nobody thought of: it costs that statement, not the log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
@@ -85,6 +88,8 @@ class Analyzer:
             skipped.append(over.reason)
         except (SqlglotError, RecursionError):
             skipped.append("not parsed")
+        except BUGS as bug:
+            skipped.append(f"internal error: {type(bug).__name__}")
         return Analysis(tuple(steps), tuple(skipped), literal)
 
     def _piece(
@@ -115,3 +120,6 @@ class Analyzer:
         except (SqlglotError, RecursionError):
             found: list[Step] = list(scanned(tokens, reader, view))
             return found, "tables only: not parsed" if found else "not parsed", False
+        except BUGS as bug:
+            reason = f"tables only: internal error: {type(bug).__name__}"
+            return list(scanned(tokens, reader, view)), reason, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from mc_push_dagster.lineage.catalog import Catalog, shard_forms
 from mc_push_dagster.lineage.names import Name
 
 _PARTS = 3
+_KEPT = 5_000
 
 
 class Lookup(Protocol):
@@ -32,8 +34,18 @@ class CatalogLookup:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._found: OrderedDict[tuple[Name, str | None, str | None], tuple[Name, Sequence[str] | None]] = OrderedDict()
 
     def find(self, parts: Name, database: str | None, schema: str | None) -> tuple[Name, Sequence[str] | None]:
+        key = (parts, database, schema)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._find(parts, database, schema)
+            if len(self._found) > _KEPT:
+                self._found.popitem(last=False)
+        return found
+
+    def _find(self, parts: Name, database: str | None, schema: str | None) -> tuple[Name, Sequence[str] | None]:
         ref = self._catalog.find(parts, database, schema)
         if ref is None:
             return completed(parts, database, schema), None
