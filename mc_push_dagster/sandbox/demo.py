@@ -19,7 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from mc_push_dagster.errors import FixConfiguration, WarehouseUnavailable
+from mc_push_dagster.errors import FixConfiguration, StorageFault, WarehouseUnavailable
 from mc_push_dagster.model import Gap, Scope, TablePattern, hour_bucket, utc
 from mc_push_dagster.sandbox.recorder import Recorder, Session, sessions
 from mc_push_dagster.warehouses.duckdb import DuckDB, DuckDBSettings
@@ -60,10 +60,10 @@ def build(path: Path, *, now: datetime) -> DemoFacts:
 
     Raises:
         WarehouseUnavailable: if another program is writing the file.
+        StorageFault: if the folder cannot be written or its disk is full.
     """
     now = utc(now)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
+    with _told(path), _alone(path):
         built_at = _built_at(path)
         reused = built_at is not None and timedelta(0) <= now - built_at < _STALE
         if reused:
@@ -207,6 +207,22 @@ def _recipe() -> str:
     for script in sorted(_SHOP.iterdir()):
         digest.update(script.read_bytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Make the shop's folder; say in one sentence why it cannot be written."""
+    import duckdb
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        full = isinstance(error, duckdb.Error) and "space" in str(error).lower()
+        why = "its disk is full" if full else getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise StorageFault(
+            f"the demo shop cannot be kept in {path.parent}: {why} (MC_PUSH_HOME names another folder)"
+        ) from error
 
 
 @contextmanager

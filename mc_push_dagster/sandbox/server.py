@@ -210,7 +210,8 @@ def _open(folder: Path, settings: Settings, faults: Sequence[Fault], clock: Call
     try:
         return open_world(folder, settings=settings, faults=faults, clock=clock)
     except (OSError, sqlite3.Error) as error:
-        raise StorageFault(f"the sandbox cannot keep its data in {folder}: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise StorageFault(f"the sandbox cannot keep its data in {folder}: {why}; name another folder") from error
 
 
 @contextmanager
