@@ -167,10 +167,21 @@ def read(path: Path, *, environment: Mapping[str, str] = os.environ) -> PushConf
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise FixConfiguration(f"configuration {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise FixConfiguration(f"{path} is not YAML: it is not UTF-8 text") from error
     try:
         return parse(_fill_in(yaml.safe_load(text), environment), source=str(path))
     except yaml.YAMLError as error:
-        raise FixConfiguration(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+        raise FixConfiguration(f"{path} is not YAML: {_yaml_reason(error)}") from error
+
+
+def _yaml_reason(error: yaml.YAMLError) -> str:
+    """Where and why, without the text itself: it may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return "it holds a character that YAML does not allow"
+    problem = (getattr(error, "problem", None) or "").split(", but ")[0]
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem or 'not understood'}"
 
 
 def _fill_in(value: Any, environment: Mapping[str, str]) -> Any:
