@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mc_push_dagster.config import PushConfig
-from mc_push_dagster.errors import FixConfiguration
+from mc_push_dagster.errors import BrokenContract, FixConfiguration
 from mc_push_dagster.flow.outbox import Outbox
 from mc_push_dagster.flow.push import Pusher
 from mc_push_dagster.flow.rehearsed import RehearsedGateway, RehearsedOutbox
@@ -15,7 +15,7 @@ from mc_push_dagster.gateway.connection import Connection
 from mc_push_dagster.gateway.graphql import GraphQLReader
 from mc_push_dagster.gateway.ingest import IngestGateway
 from mc_push_dagster.ledger import Ledger
-from mc_push_dagster.model import Target
+from mc_push_dagster.model import Feed, Target
 from mc_push_dagster.warehouses.base import Connect, Warehouse
 
 
@@ -53,6 +53,16 @@ def target_of(config: PushConfig, connection: Connection, warehouse: Warehouse) 
     )
 
 
+class _Closed:
+    """The gateway of a station that was opened to look, not to send."""
+
+    def send(self, feed: Feed, body: bytes) -> str:
+        raise BrokenContract(f"{len(body)} bytes of {feed.value} were to be sent where nothing may be")
+
+    def close(self) -> None:
+        pass
+
+
 @contextmanager
 def open_station(
     config: PushConfig,
@@ -60,10 +70,12 @@ def open_station(
     *,
     connect: Connect | None = None,
     warehouse: Warehouse | None = None,
+    sending: bool = True,
 ) -> Iterator[Station]:
     """Open ledger, outbox and gateway for `config`.
 
-    `connect` replaces the configured way to the warehouse by the user's own, `warehouse` the whole warehouse.
+    `connect` replaces the configured way to the warehouse by the user's own, `warehouse` the whole warehouse. With
+    `sending` False (verify, dry run) no ingestion key is needed, and nothing can be pushed.
 
     No connection to the warehouse or to Monte Carlo is made before it is needed.
     """
@@ -71,7 +83,8 @@ def open_station(
     target = target_of(config, connection, warehouse)
     with Ledger(config.ledger_url) as ledger:
         outbox = Outbox(config.store_url, ledger)
-        gateway = IngestGateway(connection, timeout_seconds=config.delivery.timeout_seconds)
+        timeout = config.delivery.timeout_seconds
+        gateway = IngestGateway(connection, timeout_seconds=timeout) if sending else _Closed()
         try:
             yield Station(
                 config=config,

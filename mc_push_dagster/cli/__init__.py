@@ -1,17 +1,24 @@
 """`mc-push`: all that the Dagster assets do, without Dagster. One file a command; each is loaded when it is used.
 
-Exit codes: 0 done, 1 partly or not done, 2 usage or configuration.
+Exit codes: 0 done, 1 partly or not done, 2 usage or configuration. With `--json`, standard output carries one JSON
+document, also where a command fails: `{"error": {"kind": ..., "message": ...}}`.
 """
 
 from __future__ import annotations
 
+import difflib
+import io
+import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
 
 from mc_push_dagster.errors import FixConfiguration, PushError
 from mc_push_dagster.version import __version__
+
+TRACEBACK_VARIABLE = "MC_PUSH_TRACEBACK"
 
 COMMANDS = {
     "collect": "Read the warehouse and write a manifest; nothing is sent.",
@@ -36,6 +43,14 @@ class LazyGroup(click.Group):
             return None
         return getattr(import_module(f"mc_push_dagster.cli.{cmd_name}"), cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = [] if args[0] in COMMANDS else difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if near:
+            ctx.fail(f"No such command {args[0]!r}: did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -48,20 +63,55 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; every error we raise on purpose becomes one sentence on standard error."""
+    """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is shown escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; every failure becomes one sentence on standard error."""
     try:
-        cli.main(standalone_mode=False)
+        return cli.main(list(arguments), prog_name="mc-push", standalone_mode=False) or 0
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        code, sentence = 2, None
+        told: Exception = error
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped. What was collected is kept; the same command goes on from there.", err=True)
-        sys.exit(1)
-    except FixConfiguration as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        click.echo("Stopped. What was done until now is kept; the same command goes on from there.", err=True)
+        return 1
+    except BrokenPipeError:
+        # Who reads our output has seen enough (`| head`); what is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except PushError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        told, code, sentence = error, exit_code(error), str(error)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename is not None else ""
+        told, code, sentence = error, 1, f"{error.strerror or error}{where}"
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        told, code = error, 1
+        sentence = f"{one_line(error)} (not foreseen: {TRACEBACK_VARIABLE}=1 shows where it came from)"
+    if sentence is not None:
+        click.echo(f"Error: {sentence}", err=True)
+    if "--json" in arguments:
+        from mc_push_dagster.cli.screen import error_document, print_json
+
+        print_json({"error": error_document(told)})
+    return code
+
+
+def exit_code(error: PushError) -> int:
+    """2 where the configuration must change, 1 where something was not done."""
+    return 2 if isinstance(error, FixConfiguration) else 1
+
+
+def one_line(error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from mc_push_dagster.assembly import open_collector
 from mc_push_dagster.cli.options import closed_hours, config_option, hours_option, json_option, open_config
-from mc_push_dagster.cli.screen import bars, out, print_json
+from mc_push_dagster.cli.screen import bars, line, print_json
 from mc_push_dagster.warehouses import load
 
 
@@ -37,5 +38,5 @@ def collect(config_path: Path | None, folder: Path, hours: int, as_json: bool) -
     if as_json:
         print_json({"manifest": manifest})
     else:
-        out.print(f"Collected: {manifest}")
-        out.print(f"Push it with: mc-push push --manifest {manifest}")
+        line(f"Collected: {manifest}")
+        line(f"Push it with: mc-push push --manifest {shlex.quote(str(manifest))}")

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mc_push_dagster.cli.options import closed_hours, open_config, opened_station
-from mc_push_dagster.cli.screen import err, out, print_json, sized
+from mc_push_dagster.cli.screen import NOUNS, err, line, on_terminal, out, print_json, quantity, sized
 from mc_push_dagster.cli.verify import document, show, verification
 from mc_push_dagster.config import PushConfig, home
 from mc_push_dagster.flow.verify import Verification
@@ -31,7 +31,6 @@ HOURS = 6
 """So many hours of the shop's history are pushed as query-log windows."""
 VISIBILITY = timedelta(seconds=1)
 """How long the sandbox takes from its 202 to showing what it got; the real one takes minutes."""
-NOUNS = ("tables", "views", "columns", "edges", "column_edges", "queries")
 
 
 @click.command()
@@ -56,7 +55,7 @@ def demo(as_json: bool) -> None:
 @contextmanager
 def told(what: str) -> Iterator[None]:
     """Say on standard error what goes on."""
-    with err.status(what + " ...") if err.is_terminal else _silently():
+    with err.status(what + " ...") if on_terminal() else _silently():
         yield
 
 
@@ -119,7 +118,7 @@ def report(made: Sequence[Materialized], found: Verification, *, seconds: float)
     out.print(f"{requests} requests, {sized(size)}")
     for one in made:
         if held := one.metadata.get("mc/held_back"):
-            out.print(Text(f"{one.asset.rpartition('/')[2]}: {held}", style="yellow"))
+            line(f"{one.asset.rpartition('/')[2]}: {held}", "yellow")
     out.print()
     show(found, who="the sandbox")
     out.print(f"\nDone in {seconds:.0f} s. What next:")
@@ -149,5 +148,5 @@ def ids_of(one: Materialized) -> list[str]:
 
 def counted(metadata: Mapping[str, Any]) -> str:
     """What a materialization carried, in words."""
-    said = [f"{metadata[f'mc/{noun}']:,} {noun.replace('_', ' ')}" for noun in NOUNS if metadata.get(f"mc/{noun}")]
+    said = [quantity(metadata[f"mc/{noun}"], noun) for noun in NOUNS if metadata.get(f"mc/{noun}")]
     return ", ".join(said) or "nothing new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +12,14 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from mc_push_dagster.assembly import Station
-from mc_push_dagster.cli.options import config_option, json_option, open_config, opened_station
-from mc_push_dagster.cli.screen import out, print_json
+from mc_push_dagster.cli.options import config_option, json_option, open_config, opened_connection
+from mc_push_dagster.cli.screen import out, print_json, quantity
+from mc_push_dagster.config import PushConfig
 from mc_push_dagster.errors import PushError
+from mc_push_dagster.flow.outbox import Outbox
+from mc_push_dagster.gateway.connection import Connection
+from mc_push_dagster.gateway.graphql import GraphQLReader
+from mc_push_dagster.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +38,12 @@ class Finding:
 def doctor(config_path: Path | None, as_json: bool) -> None:
     """Check configuration, keys, warehouse rights and storage, each by itself, and name what is missing.
 
-    Nothing is pushed and nothing is changed.
+    Nothing is pushed. Exit code 0 if all is well, 1 otherwise, 2 if the configuration cannot be read.
     """
     config = open_config(config_path)
-    findings = [
-        Finding(about="configuration", check=config.name, ok=True, detail=f"a {config.warehouse_type} warehouse")
-    ]
-    with opened_station(config) as station:
-        findings += [*storage(station), *monte_carlo(station), *warehouse(station)]
+    told = f"{config_path or 'the demo'}: a {config.warehouse_type} warehouse"
+    findings = [Finding(about="configuration", check=config.name, ok=True, detail=told)]
+    findings += [*storage(config), *monte_carlo(config), *warehouse(config)]
     if as_json:
         print_json({"findings": findings})
     else:
@@ -48,57 +51,75 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-def storage(station: Station) -> Iterator[Finding]:
+def storage(config: PushConfig) -> Iterator[Finding]:
     """Can the ledger and the outbox be written?"""
-    for check, probe in (("ledger", station.ledger.check), ("outbox", station.outbox.check)):
-        try:
-            yield Finding(about="storage", check=check, ok=True, detail=probe())
-        except PushError as error:
-            yield Finding(about="storage", check=check, ok=False, detail=str(error))
+    check = "ledger"
+    try:
+        with Ledger(config.ledger_url) as ledger:
+            yield Finding(about="storage", check=check, ok=True, detail=ledger.check())
+            check = "outbox"
+            yield Finding(about="storage", check=check, ok=True, detail=Outbox(config.store_url, ledger).check())
+    except PushError as error:
+        yield Finding(about="storage", check=check, ok=False, detail=str(error))
 
 
-def monte_carlo(station: Station) -> Iterator[Finding]:
+def monte_carlo(config: PushConfig) -> Iterator[Finding]:
     """Are the keys there, does the GraphQL key see the resource? An ingestion key cannot be tried without a push."""
-    connection = station.connection
-    simulated = " (a sandbox, no account)" if connection.is_sandbox else ""
-    yield Finding(
-        about="Monte Carlo",
-        check="ingestion key",
-        ok=connection.ingest_key is not None,
-        detail=f"for {connection.ingest_endpoint}{simulated}"
-        if connection.ingest_key
-        else "set MCD_INGEST_ID and MCD_INGEST_TOKEN (create one with `mc-push setup key`)",
-    )
-    if station.reader is None:
-        yield Finding(
-            about="Monte Carlo", check="GraphQL key", ok=False, detail="set MCD_ID and MCD_TOKEN to verify pushes"
-        )
+    try:
+        with opened_connection(config) as connection:
+            ours = Connection.from_environment(config.monte_carlo, os.environ)
+            yield _ingestion_key(connection, served_here=ours is None or ours != connection)
+            yield from _account(config, connection)
+    except PushError as error:
+        yield Finding(about="Monte Carlo", check="keys and endpoints", ok=False, detail=str(error))
+
+
+def _ingestion_key(connection: Connection, *, served_here: bool) -> Finding:
+    if served_here:
+        detail = "a sandbox of this machine serves: no Monte Carlo key is set, or this is the demo"
+    elif connection.ingest_key is None:
+        detail = "none: set MCD_INGEST_ID and MCD_INGEST_TOKEN (create one with `mc-push setup key`)"
+    else:
+        simulated = ", a sandbox" if connection.is_sandbox else ""
+        detail = f"{connection.ingest_key.id} for {connection.ingest_endpoint}{simulated}; tried by the next push"
+    ok = connection.ingest_key is not None
+    return Finding(about="Monte Carlo", check="ingestion key", ok=ok, detail=detail)
+
+
+def _account(config: PushConfig, connection: Connection) -> Iterator[Finding]:
+    uuid = config.monte_carlo.resource_uuid or connection.resource_uuid
+    nowhere = "none: set MCD_RESOURCE_UUID, or monte_carlo.resource_uuid in the configuration"
+    if connection.api_key is None:
+        missing = "none: set MCD_ID and MCD_TOKEN; pushing works without, verifying does not"
+        yield Finding(about="Monte Carlo", check="GraphQL key", ok=False, detail=missing)
+        unseen = f"{uuid}; only a GraphQL key can tell whether it exists"
+        yield Finding(about="Monte Carlo", check="resource", ok=uuid is not None, detail=unseen if uuid else nowhere)
         return
     try:
-        warehouses = {w.uuid: w for w in station.reader.warehouses()}
+        with GraphQLReader(connection) as reader:
+            warehouses = {w.uuid: w for w in reader.warehouses()}
     except PushError as error:
         yield Finding(about="Monte Carlo", check="GraphQL key", ok=False, detail=str(error))
         return
-    yield Finding(about="Monte Carlo", check="GraphQL key", ok=True, detail=f"sees {len(warehouses)} warehouses")
-    uuid = station.target.resource_uuid
-    found = warehouses.get(uuid)
-    yield Finding(
-        about="Monte Carlo",
-        check="resource",
-        ok=found is not None,
-        detail=f"{found.name} ({uuid})" if found else f"no warehouse {uuid} in this account: check MCD_RESOURCE_UUID",
-    )
+    sees = f"sees {quantity(len(warehouses), 'warehouses')}"
+    yield Finding(about="Monte Carlo", check="GraphQL key", ok=True, detail=sees)
+    found = warehouses.get(uuid or "")
+    unknown = f"no warehouse {uuid} in this account: check MCD_RESOURCE_UUID" if uuid else nowhere
+    detail = f"{found.name} ({uuid})" if found else unknown
+    yield Finding(about="Monte Carlo", check="resource", ok=found is not None, detail=detail)
 
 
-def warehouse(station: Station) -> Iterator[Finding]:
+def warehouse(config: PushConfig) -> Iterator[Finding]:
     """Try each capability of the warehouse with the rights at hand."""
-    about = f"warehouse {station.config.name}"
+    about = f"warehouse {config.name}"
     try:
-        for access in station.warehouse.check_access():
+        opened = config.open_warehouse()
+        for access in opened.check_access():
             yield Finding(about=about, check=access.capability.value, ok=access.granted, detail=access.detail)
     except PushError as error:
         yield Finding(about=about, check="connection", ok=False, detail=str(error))
-    for capability, support in station.warehouse.capabilities.items():
+        return
+    for capability, support in opened.capabilities.items():
         if support.state != "yes":
             yield Finding(about=about, check=capability.value, ok=True, detail=f"{support.state}: {support.reason}")
 

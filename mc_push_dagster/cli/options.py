@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import click
@@ -50,21 +51,35 @@ def demo_config_path() -> Path:
     return Path(str(files("mc_push_dagster") / "defs" / "demo" / "defs.yaml"))
 
 
-def open_config(path: Path | None) -> PushConfig:
-    """Read the named configuration, the demo's where none is named; the demo's shop is built on first use."""
+def open_config(path: Path | None, *, dry_run: bool = False) -> PushConfig:
+    """Read the named configuration, the demo's where none is named; the demo's shop is built on first use, by a dry run
+    in a folder that is gone when the command ends.
+
+    Raises:
+        StorageFault: if the demo's shop cannot be kept where it is configured.
+    """
     config = read(path or demo_config_path())
     if config.demo:
         from mc_push_dagster.sandbox.demo import build
 
-        build(Path(config.warehouse["path"]), now=datetime.now(UTC))
+        shop = Path(config.warehouse["path"])
+        if dry_run:
+            if shop.exists():
+                return config
+            folder = click.get_current_context().with_resource(TemporaryDirectory(prefix="mc-push-demo-"))
+            # The file's name is the database's.
+            shop = Path(folder) / shop.name
+            config = config.model_copy(update={"warehouse": config.warehouse | {"path": str(shop)}})
+        build(shop, now=datetime.now(UTC))
     return config
 
 
 @contextmanager
-def opened_connection(config: PushConfig) -> Iterator[Connection]:
+def opened_connection(config: PushConfig, *, sending: bool = True) -> Iterator[Connection]:
     """Yield whom to talk to: Monte Carlo by the environment's keys, or a sandbox served for the time being.
 
-    The demo's made-up tables never go to a real account, whatever keys are set.
+    The demo's made-up tables never go to a real account, whatever keys are set. A sandbox of which there is nothing yet
+    is left no trace of where nothing is sent.
     """
     connection = Connection.from_environment(config.monte_carlo, os.environ)
     if connection is not None and (connection.is_sandbox or not config.demo):
@@ -72,15 +87,24 @@ def opened_connection(config: PushConfig) -> Iterator[Connection]:
         return
     from mc_push_dagster.sandbox import serve
 
-    with serve(home() / "sandbox") as box:
+    folder = home() / "sandbox"
+    with serve(folder if sending or folder.exists() else None) as box:
         yield Connection.to_sandbox(box)
 
 
 @contextmanager
-def opened_station(config: PushConfig) -> Iterator[Station]:
-    """Open everything a push needs (see `opened_connection`)."""
-    with opened_connection(config) as connection, open_station(config, connection) as station:
+def opened_station(config: PushConfig, *, sending: bool = True) -> Iterator[Station]:
+    """Open everything a push needs (see `opened_connection`); if nothing is sent, no ingestion key is needed."""
+    with (
+        opened_connection(config, sending=sending) as connection,
+        open_station(config, connection, sending=sending) as station,
+    ):
         yield station
+
+
+def place(connection: Connection) -> str:
+    """Whom a connection pushes to, in words."""
+    return connection.ingest_endpoint + (" (a sandbox, NOT Monte Carlo)" if connection.is_sandbox else "")
 
 
 def closed_hours(latency: timedelta, hours: int, *, now: datetime) -> list[Window]:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
+import click
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from mc_push_dagster.flow.report import PushReport
+from mc_push_dagster.errors import PushIncomplete, Rejected
+from mc_push_dagster.flow.report import PushReport, TableChange
+from mc_push_dagster.model import Window
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Names come from warehouses: what looks like rich's markup or an emoji's code in them is part of the name.
+out = Console(highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+SHOWN = 10
+"""So many gaps, refusals and changes are shown one by one."""
+NOUNS = ("tables", "views", "columns", "edges", "column_edges", "queries")
+"""The counts that say what was sent, in this order."""
 
 
 class Bars:
@@ -45,7 +55,7 @@ def bars(*, quiet: bool) -> Iterator[Bars]:
         TimeElapsedColumn(),
         console=err,
         transient=True,
-        disable=quiet or not err.is_terminal,
+        disable=quiet or not on_terminal(),
     ) as progress:
         yield Bars(progress)
 
@@ -66,8 +76,37 @@ def plain(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on standard output."""
-    print(orjson.dumps(plain(value), option=orjson.OPT_INDENT_2).decode())
+    """Print one JSON document on standard output, in UTF-8 whatever the terminal's encoding."""
+    click.echo(orjson.dumps(plain(value), option=orjson.OPT_INDENT_2))
+
+
+def error_document(error: Exception) -> dict[str, Any]:
+    """An error for machines: its kind, its sentence, and what it carries."""
+    message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    document: dict[str, Any] = {"kind": type(error).__name__, "message": message}
+    if isinstance(error, PushIncomplete):
+        document |= {"push_id": error.push_id, "invocation_ids": error.invocation_ids}
+    if isinstance(error, Rejected):
+        document |= {"details": error.details}
+    return document
+
+
+def on_terminal() -> bool:
+    """Whether somebody looks on; `FORCE_COLOR` in a CI's environment makes rich believe so everywhere."""
+    return sys.stderr.isatty()
+
+
+def line(text: str, style: str = "") -> None:
+    """Print one line as it is: a name or a command is not cut in two at the terminal's edge."""
+    out.print(Text(text, style=style), soft_wrap=True)
+
+
+def quantity(count: int, plural: str) -> str:
+    """`1 query`, `2,000 column edges`."""
+    noun = plural.replace("_", " ")
+    if count == 1:
+        noun = noun.removesuffix("ies") + "y" if noun.endswith("ies") else noun.removesuffix("s")
+    return f"{count:,} {noun}"
 
 
 def sized(count: int) -> str:
@@ -80,49 +119,110 @@ def sized(count: int) -> str:
     return f"{size:.1f} GB"
 
 
-def show_reports(reports: Iterable[PushReport], *, title: str) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """One push that a command made, and what it was to carry."""
+
+    what: str
+    """catalog, lineage, query log, manifest."""
+    report: PushReport
+    window: Window | None = None
+
+    @property
+    def label(self) -> str:
+        return self.what if self.window is None else f"{self.what} {self.window.start:%m-%d %H:%M}"
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {"what": self.what, "window": self.window, **plain(self.report)}
+
+
+def show_reports(pushes: Iterable[Pushed], *, title: str) -> None:
     """Print what pushes did: counts, requests, bytes, invocation ids, and whatever did not go as wished."""
-    reports = list(reports)
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for heading, justify in (("feed", "left"), ("sent", "left"), ("requests", "right"), ("bytes", "right")):
+    pushes = list(pushes)
+    line(title, "bold")
+    table = Table(show_edge=False, pad_edge=False)
+    for heading, justify in (("what", "left"), ("sent", "left"), ("requests", "right"), ("bytes", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    table.add_column("invocation ids", overflow="fold")
-    for report in reports:
-        feeds = ", ".join(feed.value.lower() for feed in report.events) or "nothing new"
-        counts = ", ".join(f"{n:,} {noun.replace('_', ' ')}" for noun, n in report.counts.items() if n)
-        ids = [i for each in report.invocation_ids.values() for i in each]
-        shown = "\n".join(ids[:3]) + (f"\n... and {len(ids) - 3} more" if len(ids) > 3 else "")
-        table.add_row(
-            Text(feeds), Text(counts or "-"), f"{report.requests:,}", sized(report.raw_bytes), Text(shown or "-")
-        )
+    for push in pushes:
+        report = push.report
+        size = sized(report.raw_bytes) if report.requests else "-"
+        table.add_row(push.label, sent(report), f"{report.requests:,}", size)
     out.print(table)
-    for report in reports:
-        show_troubles(report)
+    ids = [(push.label, i) for push in pushes for of_feed in push.report.invocation_ids.values() for i in of_feed]
+    if ids:
+        out.print("\nInvocation ids")
+        width = max(len(label) for label, _ in ids)
+        for label, i in ids[:SHOWN]:
+            line(f"{label:<{width}}  {i}")
+        _and_more(len(ids), "invocation ids (mc-push push --json shows all)")
+    for push in pushes:
+        show_troubles(push.label, push.report)
 
 
-def show_troubles(report: PushReport) -> None:
+def sent(report: PushReport) -> str:
+    """What was sent in words, or why nothing was."""
+    counts = report.counts
+    said = ", ".join(quantity(counts[noun], noun) for noun in NOUNS if counts.get(noun))
+    if not report.requests:
+        why = {
+            "unchanged": "tables and views are unchanged",
+            "queries_seen_before": "queries were sent before",
+            "statements": "statements were read",
+        }
+        known = [f"{counts[noun]:,} {words}" for noun, words in why.items() if counts.get(noun)]
+        return f"nothing new ({', '.join(known)})" if known else "nothing new"
+    if late := counts.get("late_queries"):
+        said += f" ({late:,} of them late)"
+    return said or "-"
+
+
+def show_troubles(label: str, report: PushReport) -> None:
     """Print gaps, events set aside and what was held back; nothing where all went well."""
+    counts = report.counts
+    if resumed := counts.get("resumed_requests"):
+        line(f"{label}: {quantity(resumed, 'requests')} of a push that had broken off arrived first.")
     if held := report.held_back:
-        pushes = ", ".join(held.push_ids)
-        out.print(
-            Text(
-                f"Volume and freshness of {held.tables:,} tables were not sent again: they went out in the hour from "
-                f"{held.hour:%H:%M} UTC already (push {pushes}). Monte Carlo counts one sample an hour.",
-                style="yellow",
-            )
+        said = (
+            f"Volume and freshness of {quantity(held.tables, 'tables')} were not sent again: they went out in the hour "
+            f"from {held.hour:%H:%M} UTC already (push {', '.join(held.push_ids)}). Monte Carlo counts one sample an hour."
         )
-    for gap in report.gaps[:10]:
-        out.print(Text(f"Not read: {gap.subject}: {gap.reason}", style="yellow"))
-    if len(report.gaps) > 10:
-        out.print(Text(f"... and {len(report.gaps) - 10} more that could not be read", style="yellow"))
-    for aside in report.set_aside[:10]:
-        out.print(Text(f"Not accepted: {aside.feed.value.lower()} of {aside.name}: {aside.reason}", style="red"))
-    if len(report.set_aside) > 10:
-        out.print(Text(f"... and {len(report.set_aside) - 10} more that were not accepted", style="red"))
+        out.print(Text(said, style="yellow"))
+    for change in report.changes[:SHOWN]:
+        line(f"Schema {change.change}: {change.ref}{_columns(change)}")
+    _and_more(counts.get("changes", len(report.changes)), "schema changes")
+    if low := counts.get("edges_below_confidence"):
+        line(f"{label}: {quantity(low, 'edges')} kept in the ledger only: below the minimum confidence.")
+    for reason, number in sorted(_skipped(counts), key=lambda item: -item[1]):
+        line(f"{label}: {quantity(number, 'statements')} not used in full: {reason}", "yellow")
+    for gap in report.gaps[:SHOWN]:
+        line(f"Not read: {gap.subject}: {gap.reason}", "yellow")
+    _and_more(counts.get("gaps", len(report.gaps)), "that could not be read")
+    for aside in report.set_aside[:SHOWN]:
+        line(f"Not accepted: {aside.feed.value.lower()} of {aside.name}: {aside.reason}", "red")
+    _and_more(counts.get("set_aside", len(report.set_aside)), "that were not accepted")
     if report.maybe_twice:
-        out.print(
-            Text(
-                f"{report.maybe_twice} requests got no answer and were sent again: they may stand twice.",
-                style="yellow",
-            )
+        line(
+            f"{label}: {quantity(report.maybe_twice, 'requests')} got no answer and went out again: Monte Carlo may "
+            "hold them twice.",
+            "yellow",
         )
+
+
+def _skipped(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    sign = "statements_skipped: "
+    return [(noun.removeprefix(sign), number) for noun, number in counts.items() if noun.startswith(sign)]
+
+
+def _columns(change: TableChange) -> str:
+    parts = (
+        *(f"+ {name}" for name in change.columns_added),
+        *(f"- {name}" for name in change.columns_removed),
+        *(f"new type of {name}" for name in change.columns_retyped),
+    )
+    return f" ({', '.join(parts[:SHOWN])}{', ...' if len(parts) > SHOWN else ''})" if parts else ""
+
+
+def _and_more(number: int, what: str) -> None:
+    if number > SHOWN:
+        line(f"... and {number - SHOWN:,} more {what}")

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mc_push_dagster.assembly import Station
 from mc_push_dagster.cli.options import config_option, json_option, open_config, opened_station
-from mc_push_dagster.cli.screen import bars, out, print_json
+from mc_push_dagster.cli.screen import bars, line, out, print_json
 from mc_push_dagster.errors import FixConfiguration
 from mc_push_dagster.flow.recall import latest, recall
 from mc_push_dagster.flow.verify import Sampled, Verdict, Verification, wait_until_visible
@@ -42,13 +42,13 @@ def verify(config_path: Path | None, push_ids: tuple[str, ...], minutes: float, 
     Exit code 0 if nothing is missing, 1 otherwise.
     """
     config = open_config(config_path)
-    with opened_station(config) as station, bars(quiet=as_json) as progress:
+    with opened_station(config, sending=False) as station, bars(quiet=as_json) as progress:
         found = verification(station, push_ids, wait=timedelta(minutes=minutes))
         progress.advance("verified", 1, 1)
     if as_json:
         print_json(document(found))
     else:
-        show(found)
+        show(found, who="the sandbox" if station.connection.is_sandbox else "Monte Carlo")
     sys.exit(0 if found.sound else 1)
 
 
@@ -89,7 +89,7 @@ def document(found: Verification) -> dict[str, object]:
         "complete": found.complete,
         "sound": found.sound,
         "received": found.received,
-        "tables": {verdict.value: len(found.tables_that_are(verdict)) for verdict in Verdict},
+        "tables": {verdict.name.lower(): len(found.tables_that_are(verdict)) for verdict in Verdict},
         "tables_missing": [str(ref) for ref in found.tables_that_are(Verdict.MISSING)],
         "edges": found.edges,
         "column_edges": found.column_edges,
@@ -123,12 +123,12 @@ def show(found: Verification, *, who: str = "Monte Carlo") -> None:
         feed.value.lower().replace("_", " ") for feed, verdict in found.received.items() if verdict is Verdict.SEEN
     ]
     if arrived:
-        out.print(f"Received: {', '.join(arrived)}")
+        line(f"Received: {', '.join(arrived)}")
     missing = [*map(str, found.tables_that_are(Verdict.MISSING)), *found.edges.missing, *found.column_edges.missing]
     for name in missing[:10]:
-        out.print(Text(f"Missing: {name}", style="red"))
+        line(f"Missing: {name}", "red")
     if len(missing) > 10:
-        out.print(Text(f"... and {len(missing) - 10} more are missing", style="red"))
+        line(f"... and {len(missing) - 10:,} more are missing", "red")
 
 
 def _parts(part: Sampled) -> tuple[Text, Text, Text]:
