@@ -84,7 +84,8 @@ def push_assets(
 
 def base_spec(plan: Plan, asset: str) -> dg.AssetSpec:
     """What a push asset is before the user's changes."""
-    fresh, snapshot = plan.settings.freshness, asset != QUERY_LOGS
+    fresh = plan.settings.freshness
+    late = plan.warehouse.query_log_latency if asset == QUERY_LOGS else timedelta(0)
     return dg.AssetSpec(
         key=plan.key(asset),
         description=DESCRIPTIONS[asset],
@@ -93,12 +94,11 @@ def base_spec(plan: Plan, asset: str) -> dg.AssetSpec:
         owners=plan.settings.owners,
         tags=plan.run_tags,
         # A drift run pushes without materializing, so that the policy below still sees the last full push.
-        skippable=snapshot,
+        skippable=asset != QUERY_LOGS,
         freshness_policy=dg.FreshnessPolicy.time_window(
-            fail_window=timedelta(minutes=fresh.fail_minutes), warn_window=timedelta(minutes=fresh.warn_minutes)
-        )
-        if snapshot
-        else None,
+            fail_window=timedelta(minutes=fresh.fail_minutes) + late,
+            warn_window=timedelta(minutes=fresh.warn_minutes) + late,
+        ),
     )
 
 
@@ -148,10 +148,28 @@ def push_query_logs(
 ) -> Iterator[dg.MaterializeResult]:
     """Push each hour of the run by itself, so that each partition shows its own ids and counts."""
     for partition in context.partition_keys:
-        hour = datetime.strptime(partition, "%Y-%m-%d-%H:%M").replace(tzinfo=UTC)
-        report = station.pusher.push_query_logs(Window.hour(hour), progress=RunLog(context.log))
-        context.add_asset_metadata(metadata.of_report(report), plan.key(QUERY_LOGS), partition_key=partition)
+        window = Window.hour(datetime.strptime(partition, "%Y-%m-%d-%H:%M").replace(tzinfo=UTC))
+        if (push_id := acknowledged(context, station, window)) is not None:
+            shown = {"mc/push_id": push_id, "mc/resumed": "an earlier attempt of this run pushed it"}
+        else:
+            shown = metadata.of_report(station.pusher.push_query_logs(window, progress=RunLog(context.log)))
+        context.add_asset_metadata(shown, plan.key(QUERY_LOGS), partition_key=partition)
     yield dg.MaterializeResult(asset_key=plan.key(QUERY_LOGS))
+
+
+def acknowledged(context: dg.AssetExecutionContext, station: "Station", window: Window) -> str | None:
+    """Return the push by which an earlier attempt of this run brought the whole window over, or None.
+
+    Dagster writes a range's events when the step ends: a failure in the 17th hour would lose the 16 before it.
+    """
+    if context.retry_number == 0:
+        return None
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    began = datetime.fromtimestamp(record.start_time, UTC) if record is not None and record.start_time else None
+    for stretch in station.ledger.windows(station.target.resource_uuid, within=window):
+        if began is not None and stretch.window == window and stretch.complete and stretch.updated_at >= began:
+            return stretch.push_id
+    return None
 
 
 def refresh_state(context: dg.AssetExecutionContext, station: "Station", plan: Plan) -> dict[str, str]:

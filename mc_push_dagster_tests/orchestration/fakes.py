@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mc_push_dagster.flow.report import PushReport
-from mc_push_dagster.ledger import EdgeRecord, PushRecord, TableRecord
+from mc_push_dagster.ledger import EdgeRecord, PushRecord, TableRecord, WindowRecord
 from mc_push_dagster.model import (
     AssetType,
     Column,
@@ -101,6 +101,7 @@ class FakeLedger:
 
     records: list[TableRecord] = field(default_factory=list)
     edge_records: list[EdgeRecord] = field(default_factory=list)
+    window_records: list[WindowRecord] = field(default_factory=list)
 
     def tables(self, target_uuid: str, *, gone: bool | None = None) -> Iterator[TableRecord]:
         return iter(self.records)
@@ -111,6 +112,9 @@ class FakeLedger:
     def digests(self, target_uuid: str, refs: Sequence[TableRef]) -> dict[TableRef, Any]:
         """Nothing was pushed yet, so that every table is new."""
         return {}
+
+    def windows(self, target_uuid: str, *, within: Window) -> list[WindowRecord]:
+        return [record for record in self.window_records if record.window == within]
 
     def pushes(self, **_: Any) -> tuple[PushRecord, ...]:
         return ()

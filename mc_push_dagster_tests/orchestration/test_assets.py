@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from mc_push_dagster import errors
-from mc_push_dagster.flow.report import HeldBack, SetAside, TableChange, TableLine
-from mc_push_dagster.model import Feed, Gap
+from mc_push_dagster.flow.report import HeldBack, PushReport, SetAside, TableChange, TableLine
+from mc_push_dagster.ledger import WindowRecord
+from mc_push_dagster.model import Feed, Gap, Window
 from mc_push_dagster.orchestration import assets, metadata
 from mc_push_dagster.orchestration.state import WarehouseState
 from mc_push_dagster_tests.orchestration.fakes import (
@@ -222,6 +223,32 @@ def test_each_hour_of_a_backfill_run_shows_its_own_push(build, station: FakeStat
     records = instance.fetch_materializations(LOGS, limit=5).records
     assert {r.partition_key for r in records} == {f"2026-11-20-{h:02d}:00" for h in (8, 9, 10)}
     assert all(r.asset_materialization.metadata["mc/push_id"].value == "push-1" for r in records)
+
+
+def test_a_range_that_broke_off_goes_on_with_the_hour_that_failed(build, station: FakeStation, instance) -> None:
+    failures = iter([None, errors.WarehouseUnavailable("gone")])
+
+    def push_query_logs(window: Window, *, progress: Any = None) -> PushReport:
+        station.pusher.calls.append(f"{window.start:%H}")
+        if (error := next(failures, None)) is not None:
+            raise error
+        now = datetime.now(UTC)
+        station.ledger.window_records.append(
+            WindowRecord(window=window, push_id=f"push-{window.start:%H}", queries=1, complete=True, updated_at=now)
+        )
+        return report(push_id=f"push-{window.start:%H}")
+
+    station.pusher.push_query_logs = push_query_logs  # type: ignore[method-assign]
+    job = build(op={"retry_delay_seconds": 0}).resolve_job_def("monte_carlo_shop_query_log_push")
+    tags = {
+        "dagster/asset_partition_range_start": "2026-11-20-08:00",
+        "dagster/asset_partition_range_end": "2026-11-20-10:00",
+    }
+    assert job.execute_in_process(instance=instance, tags=tags).success
+    assert station.pusher.calls == ["08", "09", "09", "10"]
+    records = instance.fetch_materializations(LOGS, limit=5).records
+    found = {r.partition_key[-5:-3]: r.asset_materialization.metadata["mc/push_id"].value for r in records}
+    assert found == {"08": "push-08", "09": "push-09", "10": "push-10"}
 
 
 def test_hooks_change_specs_and_work(build, station: FakeStation, instance) -> None:

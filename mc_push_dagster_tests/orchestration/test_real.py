@@ -149,11 +149,25 @@ def test_tables_and_lineage_appear_when_definitions_are_loaded_again(
 
 
 def test_an_hour_of_queries_is_pushed_once_however_often_it_runs(
-    defs: dg.Definitions, instance: dg.DagsterInstance
+    defs: dg.Definitions, instance: dg.DagsterInstance, shop: Path
 ) -> None:
-    job = defs.resolve_job_def("monte_carlo_shop_query_log_push")
-    hour = f"{datetime.now(UTC) - timedelta(hours=2):%Y-%m-%d-%H:00}"
-    assert job.execute_in_process(instance=instance, partition_key=hour).success
+    start = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=10, second=0, microsecond=0)
+    sql(
+        shop,
+        "CREATE TABLE query_log (query_text VARCHAR, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ)",
+        f"INSERT INTO query_log SELECT 'SELECT ' || i, t, t "
+        f"FROM range(3) r(i), (SELECT '{start.isoformat()}'::TIMESTAMPTZ t)",
+    )
+    config = PushConfig.model_validate(
+        {"name": "shop", "warehouse": {"type": "duckdb", "path": str(shop), "query_log_table": "main.query_log"}}
+    )
+    job = build_monte_carlo_definitions(config).resolve_job_def("monte_carlo_shop_query_log_push")
+    key, counts = dg.AssetKey(["monte_carlo", "shop", "query_logs"]), []
+    for _ in range(2):
+        assert job.execute_in_process(instance=instance, partition_key=f"{start:%Y-%m-%d-%H:00}").success
+        shown = metadata(instance, key)
+        counts.append((shown.get("mc/events/query_log", 0), shown["mc/requests"]))
+    assert counts == [(3, 1), (0, 0)]
 
 
 def test_a_wrong_key_fails_at_once_with_one_sentence(

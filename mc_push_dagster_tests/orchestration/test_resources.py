@@ -59,7 +59,7 @@ def test_a_resource_s_connection_is_closed_by_the_way_it_was_opened(shop: Path) 
 
 def test_a_warehouse_reads_through_the_user_s_resource(shop: Path) -> None:
     resource = Managed(shop)
-    warehouse = warehouse_over(config(Path("elsewhere.duckdb")), resource)
+    warehouse = warehouse_over(PushConfig(name="shop", warehouse={"type": "duckdb"}), resource)
     found = [item.ref.name for item in warehouse.tables() if isinstance(item, TableSnapshot)]
     assert (found, resource.open) == (["orders"], 0)
 
