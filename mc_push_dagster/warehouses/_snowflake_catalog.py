@@ -20,6 +20,7 @@ from mc_push_dagster.model import (
 )
 from mc_push_dagster.warehouses import _snowflake_rows as rows
 from mc_push_dagster.warehouses import _snowflake_sql as sql
+from mc_push_dagster.warehouses import _snowflake_usage as usage
 from mc_push_dagster.warehouses._snowflake_grants import grant_for, visibility
 from mc_push_dagster.warehouses._snowflake_session import UNREADABLE, Denied, Key, Reader, Row, TooMuchData
 from mc_push_dagster.warehouses._snowflake_settings import SnowflakeOptions
@@ -187,7 +188,7 @@ class Catalog:
         if self._options.access_history == "off":
             return found
         try:
-            for row in self._reader.rows(sql.last_writes(since), key=lambda row: row["object_name"]):
+            for row in self._reader.rows(usage.last_writes(since), key=lambda row: row["object_name"]):
                 ref = rows.qualified(row["object_name"])
                 if ref is not None and self._scope.covers(ref):
                     found[ref] = row["written_at"]
@@ -206,7 +207,7 @@ class Catalog:
         if not self._options.tags:
             return found
         try:
-            for row in self._reader.rows(sql.tag_references(self._scope), key=_tag_key):
+            for row in self._reader.rows(usage.tag_references(self._scope), key=_tag_key):
                 ref = rows.ref(row, "object_", database="database")
                 found[ref].append(Tag(key=row["tag_name"], value=row["tag_value"] or ""))
         except UNREADABLE as error:

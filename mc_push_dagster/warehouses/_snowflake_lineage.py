@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from mc_push_dagster.model import ColumnEdge, Evidence, EvidenceKind, Gap, LineageEdge, Scope, TableRef, Window, utc
 from mc_push_dagster.warehouses import _snowflake_rows as rows
 from mc_push_dagster.warehouses import _snowflake_sql as sql
+from mc_push_dagster.warehouses import _snowflake_usage as usage
 from mc_push_dagster.warehouses._snowflake_grants import grant_for, named
 from mc_push_dagster.warehouses._snowflake_session import UNREADABLE, Denied, Key, Reader, Row
 from mc_push_dagster.warehouses._snowflake_settings import SnowflakeOptions
@@ -24,8 +25,8 @@ def edges(
     if options.access_history != "off":
         optional = options.access_history == "auto"
         for statement, edge, key in (
-            (sql.table_lineage(window), _table_edge, _table_key),
-            (sql.column_lineage(window), _column_edge, _column_key),
+            (usage.table_lineage(window), _table_edge, _table_key),
+            (usage.column_lineage(window), _column_edge, _column_key),
         ):
             try:
                 for item in _read(reader, statement, edge, key, subject="ACCESS_HISTORY", optional=optional):
@@ -34,9 +35,9 @@ def edges(
             except Denied:
                 log.info("Snowflake: ACCESS_HISTORY cannot be read; lineage of writes comes from the query log")
                 break
-    yield from _read(reader, sql.dependencies(scope), _dependency, _dependency_key, subject="OBJECT_DEPENDENCIES")
+    yield from _read(reader, usage.dependencies(scope), _dependency, _dependency_key, subject="OBJECT_DEPENDENCIES")
     if databases:
-        for item in _read(reader, sql.dynamic_tables(databases[0]), _dynamic, _dynamic_key, subject="DYNAMIC_TABLES"):
+        for item in _read(reader, usage.dynamic_tables(databases[0]), _dynamic, _dynamic_key, subject="DYNAMIC_TABLES"):
             if isinstance(item, Gap) or scope.covers(item.destination):
                 yield item
 

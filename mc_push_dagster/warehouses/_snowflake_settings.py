@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from mc_push_dagster.errors import FixConfiguration
-from mc_push_dagster.warehouses._snowflake_sql import LogFilter, session_parameters
+from mc_push_dagster.warehouses._snowflake_sql import session_parameters
+from mc_push_dagster.warehouses._snowflake_usage import LogFilter
 from mc_push_dagster.warehouses.base import Settings
 
 OWN_TAG = "mc-push-dagster"

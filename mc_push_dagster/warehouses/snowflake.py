@@ -25,6 +25,7 @@ from mc_push_dagster.model import (
 )
 from mc_push_dagster.warehouses import _snowflake_rows as rows
 from mc_push_dagster.warehouses import _snowflake_sql as sql
+from mc_push_dagster.warehouses import _snowflake_usage as usage
 from mc_push_dagster.warehouses._snowflake_access import check
 from mc_push_dagster.warehouses._snowflake_catalog import Catalog
 from mc_push_dagster.warehouses._snowflake_grants import grant_for
@@ -132,7 +133,7 @@ class Snowflake(Warehouse):
             FixAccess: if QUERY_HISTORY may not be read.
             WarehouseUnavailable: if the log cannot be read to its end.
         """
-        statement = sql.queries(window, own_tag=self.options.query_tag, chosen=self.options.query_log.chosen())
+        statement = usage.queries(window, own_tag=self.options.query_tag, chosen=self.options.query_log.chosen())
         with self._reader() as reader:
             try:
                 for row in reader.rows(statement, key=_query_key):

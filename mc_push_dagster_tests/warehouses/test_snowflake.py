@@ -181,7 +181,7 @@ def _fill(box: server.Snowflake) -> None:
 class TestSnowflake(WarehouseContract):
     warehouse = Snowflake
     driver = "snowflake.connector"
-    examples = 6
+    examples = 4
 
     @pytest.fixture
     def loaded(self, sf: server.Snowflake) -> Loaded:

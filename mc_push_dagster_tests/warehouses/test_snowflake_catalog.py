@@ -271,7 +271,8 @@ def test_denied_tags_are_a_gap_with_its_grant_and_the_tables_are_read(sf):
     assert [item.ref for item in found if isinstance(item, TableSnapshot)] == [
         TableRef(database="D", schema="S", name="T")
     ]
-    assert "GRANT DATABASE ROLE SNOWFLAKE.GOVERNANCE_VIEWER" in gaps(found)[0].reason
+    assert 'GRANT DATABASE ROLE SNOWFLAKE.GOVERNANCE_VIEWER TO ROLE "PUSHER"' in gaps(found)[0].reason
+    assert len(sf.logins) == 1
     assert not gaps(opened(sf, tags=False).tables())
 
 

@@ -191,6 +191,17 @@ def test_values_are_bound_in_a_resources_own_parameter_style(shop, resource):
     assert names(Snowflake.over(resource, scope=Scope(include=(TablePattern(database="per%cent", name="t"),)))) == ["T"]
 
 
+def test_a_component_takes_the_resource_with_reading_options_alone(shop, resource):
+    from mc_push_dagster.orchestration.resources import warehouse_over
+
+    chosen = {"type": "snowflake", "tags": False, "timeout_seconds": 20}
+    warehouse = warehouse_over(parse({"name": "w", "warehouse": chosen}, source="test"), resource)
+    assert names(warehouse) == ["A", "B"]
+    assert not shop.asked("TAG_REFERENCES")
+    with pytest.raises(FixConfiguration, match=r"account"):
+        warehouse_over(parse({"name": "w", "warehouse": {**chosen, "account": "x"}}, source="test"), resource)
+
+
 def test_a_function_that_opens_a_connection_serves_as_well(shop):
     import snowflake.connector
 
@@ -277,7 +288,7 @@ def test_a_server_that_stays_busy_ends_the_read_within_its_time(shop, status):
     shop.faults.append(Fault(on="TABLES AS t", times=NEVER, status=status))
     started = time.monotonic()
     with pytest.raises(WarehouseUnavailable):
-        names(opened(shop, timeout_seconds=2))
+        names(opened(shop, timeout_seconds=1))
     assert time.monotonic() - started < 12
     assert not shop.open_sessions
 
