@@ -14,8 +14,10 @@ from mc_push_dagster.warehouses._spark_resolver import BACKTICKED, Name, Resolve
 
 _WRITES = re.compile(
     r"InsertIntoHadoopFsRelationCommand|InsertIntoHiveTable|\w*CreateDataSourceTableAsSelectCommand|AppendData|Overwrite\w+"
-    r"|\w*CreateHiveTableAsSelectCommand|(?:Atomic)?(?:Create|Replace)TableAsSelect|ReplaceData|WriteDelta|CreateViewCommand"
+    r"|\w*CreateHiveTableAsSelectCommand|(?:Atomic)?(?:Create|Replace)TableAsSelect|ReplaceData|WriteDelta"
+    r"|CreateViewCommand|CreateIcebergView"
 )
+_VIEWS = ("CreateViewCommand", "CreateIcebergView")
 _SESSION_CATALOGS = ("V2SessionCatalog", "SparkSessionCatalog", "DeltaCatalog")
 
 
@@ -69,7 +71,7 @@ def _write(root: Node, plan: str) -> Flow:
     operator = root.operator
     target, names = _target(root, plan)
     resolver = Resolver()
-    flow = Flow(target=target, is_view=operator == "CreateViewCommand")
+    flow = Flow(target=target, is_view=operator in _VIEWS)
     is_change = operator in ("ReplaceData", "WriteDelta")
     if is_change:
         for condition in root.inner:
@@ -79,8 +81,8 @@ def _write(root: Node, plan: str) -> Flow:
         query = (root.children or root.inner)[-1]
     outputs = resolver.outputs(query)
     flow.tables, flow.views = resolver.tables - {target}, resolver.views
-    if resolver.merged:
-        return flow
+    if resolver.merged or flow.is_view:
+        return flow  # a view's columns may have names of their own, which this plan does not tell; `view_flow` does
     if is_change:
         by_name = {o.name: o for o in outputs}
         pairs = [(n, by_name[n]) for n in names or () if n in by_name]
@@ -110,7 +112,7 @@ def _target(root: Node, plan: str) -> tuple[Name, list[str] | None]:
     hive = re.search(r"CreateHiveTableAsSelectCommand \[Database: (.+?), TableName: (.+?)[,\]]", text)
     if hive is not None:
         return ("spark_catalog", hive[1], hive[2]), None
-    if operator.endswith("TableAsSelect"):
+    if operator.endswith("TableAsSelect") or operator == "CreateIcebergView":
         return _identifier(root, plan), None
     named = re.findall(rf"(?:^\S+ |, )({BACKTICKED})(?=,|$)", text)
     if not named:

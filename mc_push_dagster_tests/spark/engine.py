@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,12 @@ class Engine:
     spark: str
     iceberg: bool
     app_id: str
+    ask: Callable[[str], dict[str, Any]]
+
+    def hive(self, sql: str) -> None:
+        """Run a statement by Hive's own driver, past Spark, in the same metastore."""
+        answer = self.ask(sql)
+        assert "error" not in answer, answer
 
     @property
     def url(self) -> str:
@@ -82,7 +89,8 @@ def running() -> Engine:
     if os.environ.get(ENGINE_VARIABLE) is None:
         pytest.importorskip("pyspark", reason="needs the extra spark-engine (pyspark)")
     ports = free_port(), free_port()
-    folder, info = launch("server.py", *map(str, ports), HTTP_PATH, python=os.environ.get(ENGINE_VARIABLE))
+    python = os.environ.get(ENGINE_VARIABLE)
+    folder, info, ask = launch("server.py", *map(str, ports), HTTP_PATH, python=python)
     return Engine(
         folder=folder,
         binary_port=ports[0],
@@ -90,6 +98,7 @@ def running() -> Engine:
         spark=info["spark"],
         iceberg=info["iceberg"],
         app_id=info["app_id"],
+        ask=ask,
     )
 
 
@@ -98,12 +107,14 @@ def running_hive() -> tuple[int, Path]:
     """Port and folder of the Hive 2.3.9 driver behind Thrift (binary, NOSASL)."""
     pytest.importorskip("pyspark", reason="needs the extra spark-engine (pyspark, which holds Hive's driver)")
     port = free_port()
-    folder, _ = launch("hive_server.py", str(port))
+    folder, _, _ = launch("hive_server.py", str(port))
     return port, folder
 
 
-def launch(script: str, *arguments: str, python: str | None = None) -> tuple[Path, dict[str, Any]]:
-    """Start a server script in a folder of its own and wait for its line of JSON."""
+def launch(
+    script: str, *arguments: str, python: str | None = None
+) -> tuple[Path, dict[str, Any], Callable[[str], dict[str, Any]]]:
+    """Start a server script in a folder of its own, wait for its line of JSON, and give a way to ask it more."""
     home = tempfile.TemporaryDirectory(prefix="mc-push-spark-", ignore_cleanup_errors=True)
     folder = Path(home.name)
     log = folder / "server.log"
@@ -128,10 +139,6 @@ def launch(script: str, *arguments: str, python: str | None = None) -> tuple[Pat
         home.cleanup()
 
     atexit.register(stop)
-    return folder, _ready(process, log)
-
-
-def _ready(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
     lines: queue.Queue[str] = queue.Queue()
 
     def pump() -> None:
@@ -141,7 +148,17 @@ def _ready(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
         lines.put("")
 
     threading.Thread(target=pump, daemon=True).start()
-    while line := lines.get(timeout=120):
-        if line.startswith("{"):
-            return json.loads(line)
-    raise RuntimeError(f"{process.args} did not start: {log.read_text(errors='replace')[-3000:]}")
+
+    def answer() -> dict[str, Any]:
+        while line := lines.get(timeout=120):
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError(f"{process.args} ended: {log.read_text(errors='replace')[-3000:]}")
+
+    def ask(line: str) -> dict[str, Any]:
+        assert process.stdin is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        return answer()
+
+    return folder, answer(), ask

@@ -96,6 +96,31 @@ def test_every_form_of_write_names_its_table_with_its_catalog(start, target):
     assert one(start).target == target
 
 
+ICEBERG_VIEW = """== Parsed Logical Plan ==
+'CreateIcebergView SELECT a FROM q.src, false, false, false
+:- ResolvedIdentifier org.apache.iceberg.spark.SparkSessionCatalog@42e1d036, q.v
++- 'Project ['a]
+   +- 'UnresolvedRelation [q, src], [], false
+
+== Analyzed Logical Plan ==
+CreateIcebergView SELECT a FROM q.src, [a], false, false, true
+:- ResolvedIdentifier org.apache.iceberg.spark.SparkSessionCatalog@42e1d036, q.v
++- Project [a#3]
+   +- SubqueryAlias spark_catalog.q.src
+      +- Relation spark_catalog.q.src[a#3] parquet
+"""
+
+
+@pytest.mark.parametrize("text", [plan("CREATE VIEW lin.v9"), ICEBERG_VIEW])
+def test_a_new_view_gives_its_tables_and_leaves_its_column_names_open(text):
+    """CREATE VIEW v (x, y): the plan does not name x and y."""
+    [flow] = flows(text)
+    assert flow.is_view
+    assert flow.columns is None
+    assert tables(flow) in ({"v_ord"}, {"src"})
+    assert flow.target[0] == "spark_catalog"
+
+
 def test_an_update_takes_only_what_it_sets():
     flow = one("UPDATE lin.ice")
     assert columns(flow) == {"id": set(), "amt": {"ord.amt"}, "region": set()}
