@@ -79,6 +79,14 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A body that is made durable by the thread that sends it, so that several are written at once."""
+
+    batch: Batch
+    seal: Callable[[Batch], Parcel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """A body that the gateway took."""
 
@@ -98,6 +106,22 @@ class _Replaced(Exception):  # noqa: N818  never leaves this module
     def __init__(self, parts: list[Parcel]) -> None:
         super().__init__()
         self.parts = parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What of a body decides whether another may be under way at the same time."""
+
+    feed: Feed
+    tables: frozenset[str]
+
+    @classmethod
+    def of(cls, item: Parcel | Draft) -> _Load:
+        feed, names = (item.batch.feed, item.batch.names) if isinstance(item, Draft) else (item.record.feed, item.names)
+        return cls(feed, frozenset() if feed is Feed.QUERY_LOG else frozenset(names))
+
+    def bars(self, other: _Load) -> bool:
+        return self.feed is not other.feed or not self.tables.isdisjoint(other.tables)
 
 
 class Delivery:
@@ -132,7 +156,7 @@ class Delivery:
         self.undelivered: list[PushError] = []
         """Why bodies were given up while others went through."""
 
-    def deliver(self, parcels: Iterable[Parcel]) -> None:
+    def deliver(self, parcels: Iterable[Parcel | Draft]) -> None:
         """Send `parcels` as they come, at most `policy.concurrency` at once; returns when each is settled.
 
         The first body goes alone until one is accepted, so that a wrong key costs one attempt. Bodies of another feed
@@ -143,14 +167,15 @@ class Delivery:
             PushError: the first failure that ends all (rights, configuration, storage, a gateway that stays down, a
                 lost lease); whatever was under way is settled and recorded before it is raised.
         """
-        under_way: dict[Future[None], Parcel] = {}
+        under_way: dict[Future[None], _Load] = {}
         with ThreadPoolExecutor(self._policy.concurrency, thread_name_prefix="deliver") as pool:
             try:
                 for parcel in parcels:
-                    self._make_room(under_way, parcel)
+                    load = _Load.of(parcel)
+                    self._make_room(under_way, load)
                     if self._stop.is_set():
                         break
-                    under_way[pool.submit(self._carry, parcel)] = parcel
+                    under_way[pool.submit(self._carry, parcel)] = load
                 self._settle(under_way, until=lambda: not under_way)
             except BaseException:
                 self._stop.set()  # reading broke off, or the user did: what is under way still ends and is recorded
@@ -158,32 +183,29 @@ class Delivery:
         if self._failure is not None:
             raise self._failure
 
-    def _make_room(self, under_way: dict[Future[None], Parcel], parcel: Parcel) -> None:
-        names = set(parcel.names) if parcel.record.feed is not Feed.QUERY_LOG else set()
-
+    def _make_room(self, under_way: dict[Future[None], _Load], load: _Load) -> None:
         def room() -> bool:
             if not under_way:
                 return True
             return (
                 bool(self.accepted)
                 and len(under_way) < self._policy.concurrency
-                and all(p.record.feed is parcel.record.feed for p in under_way.values())
-                and not any(names.intersection(p.names) for p in under_way.values())
+                and not any(other.bars(load) for other in under_way.values())
             )
 
         self._settle(under_way, until=room)
 
-    def _settle(self, under_way: dict[Future[None], Parcel], *, until: Callable[[], bool]) -> None:
+    def _settle(self, under_way: dict[Future[None], _Load], *, until: Callable[[], bool]) -> None:
         while not until():
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for future in done:
                 del under_way[future]
                 future.result()
 
-    def _carry(self, parcel: Parcel) -> None:
+    def _carry(self, item: Parcel | Draft) -> None:
         """Bring one body to its end: accepted, taken apart, set aside, or given up."""
         try:
-            self._take_apart(parcel)
+            self._take_apart(item.seal(item.batch) if isinstance(item, Draft) else item)
         except _Stopped:
             return
         except PushError as error:

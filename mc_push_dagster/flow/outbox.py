@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -24,6 +25,8 @@ from mc_push_dagster.ledger import Ledger
 KEEP_BYTES = 1_000_000_000
 KEEP_FOR = timedelta(days=7)
 """Acknowledged bodies are kept as evidence for a week, at most 1 GB of them; digests and receipts stay for ever."""
+
+_IDENTITY = "outbox-id"
 
 
 class BodyLost(StorageFault):
@@ -54,6 +57,19 @@ class Outbox:
         self._keep_for = keep_for
         remote = "://" in url and not url.startswith("file://")
         self._folder: _Folder = _Remote(url) if remote else _Local(Path(url.removeprefix("file://")))
+
+    @cached_property
+    def identity(self) -> str:
+        """A name that the outbox itself holds: two deployments that share a ledger need not share an outbox.
+
+        Raises:
+            StorageFault: if it cannot be read or, the first time, written.
+        """
+        try:
+            return self._folder.read(_IDENTITY).decode("ascii").strip()
+        except BodyLost:
+            self._folder.write(_IDENTITY, uuid4().hex.encode("ascii"))
+            return self._folder.read(_IDENTITY).decode("ascii").strip()
 
     def put(self, push_id: str, body: bytes) -> str:
         """Write a body durably and return its SHA-256.

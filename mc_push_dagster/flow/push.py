@@ -5,44 +5,30 @@ from __future__ import annotations
 import random as chance
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 from mc_push_dagster.config import PushConfig
-from mc_push_dagster.errors import PushError, PushInProgress
 from mc_push_dagster.flow.catalog_push import push_tables
 from mc_push_dagster.flow.collect import snapshots
+from mc_push_dagster.flow.conduct import Work, conduct, rehearse, rehearsing
 from mc_push_dagster.flow.deliver import Gateway
-from mc_push_dagster.flow.lineage_push import Item, push_edges
+from mc_push_dagster.flow.lineage_push import Item, push_edges, record_edges
 from mc_push_dagster.flow.manifest import Lines, Manifest, writing
 from mc_push_dagster.flow.outbox import Outbox
 from mc_push_dagster.flow.progress import Progress, Silent
-from mc_push_dagster.flow.query_push import Piece, pieces, push_pieces, reach
-from mc_push_dagster.flow.recovery import open_refs, push_lease, recover
-from mc_push_dagster.flow.rehearsed import RehearsedGateway, RehearsedOutbox
+from mc_push_dagster.flow.query_push import Piece, pieces, push_pieces
 from mc_push_dagster.flow.report import PushReport
-from mc_push_dagster.flow.run import Kit, Run, Tally
+from mc_push_dagster.flow.run import Kit, Run
 from mc_push_dagster.flow.sources import lineage_items, note_catalog
-from mc_push_dagster.ledger import BatchState, Ledger, PushKind, PushState
-from mc_push_dagster.ledger.lease import Lease, keep
+from mc_push_dagster.ledger import Ledger, PushKind
 from mc_push_dagster.ledger.rehearsal import rehearsal
 from mc_push_dagster.model import Gap, TableRef, Target, Window
 from mc_push_dagster.warehouses.base import Warehouse
 
 MANIFEST_MEASURES = timedelta(hours=1)
 """Volume and freshness of a manifest that is older are no longer true, and are left out."""
-CLAIMS_KEPT = timedelta(hours=48)
-
-_TOGETHER: dict[PushKind, tuple[PushKind, ...]] = {
-    PushKind.CATALOG: (PushKind.CATALOG, PushKind.SCHEMA),
-    PushKind.SCHEMA: (PushKind.CATALOG, PushKind.SCHEMA),
-}
-"""Kinds that complete each other's broken pushes; any other completes its own."""
-_ONE_AT_A_TIME = (PushKind.LINEAGE, PushKind.QUERY_LOGS, PushKind.MANIFEST)
-"""Catalog pushes may run side by side: each table's hour goes to exactly one. The others wait for each other."""
 
 
 def _now() -> datetime:
@@ -158,7 +144,7 @@ class Pusher:
         scope = kit.warehouse.scope
         with ExitStack() as stack:
             ledger = stack.enter_context(rehearsal(None, target_uuid=kit.target.resource_uuid, now=now))
-            run = self._rehearsing(ledger, progress)
+            run = rehearsing(kit, ledger, progress)
             draft = stack.enter_context(writing(path, warehouse=kit.name, collected_at=now, scope=scope))
             draft.write("tables", note_catalog(run, snapshots(kit.warehouse)))
             draft.write("lineage", self._kept(self._lineage(run), run))
@@ -218,8 +204,6 @@ class Pusher:
     @staticmethod
     def _kept(items: Iterable[Item], run: Run) -> Iterator[object]:
         """Gather edges in the run's ledger, then yield each once, with all that could not be read."""
-        from mc_push_dagster.flow.lineage_push import record_edges
-
         before = len(run.tally.gaps)
         record_edges(run, items)
         yield from run.tally.gaps[before:]
@@ -228,142 +212,7 @@ class Pusher:
                 yield record.edge
 
     def _push(
-        self,
-        kind: PushKind,
-        work: Callable[[Run], None],
-        *,
-        dry_run: bool,
-        progress: Progress,
-        window: Window | None = None,
+        self, kind: PushKind, work: Work, *, dry_run: bool, progress: Progress, window: Window | None = None
     ) -> PushReport:
-        kit = self._kit
-        if dry_run:
-            windows = reach(kit.warehouse, window) if window is not None else None
-            uuid = kit.target.resource_uuid
-            with rehearsal(kit.ledger, target_uuid=uuid, now=kit.clock(), windows=windows) as ledger:
-                run = self._rehearsing(ledger, progress, kind=kind, window=window)
-                work(run)
-                run.tally.take(run.delivery)
-                return run.report()
-        with self._alone(kind):
-            tally = Tally()
-            recover(kit, _TOGETHER.get(kind, (kind,)), tally, progress)
-            return self._complete(kind, work, window=window, tally=tally, progress=progress)
-
-    def _complete(
-        self, kind: PushKind, work: Callable[[Run], None], *, window: Window | None, tally: Tally, progress: Progress
-    ) -> PushReport:
-        kit = self._kit
-        with self._begun(kit, kind, window=window, tally=tally, progress=progress) as run:
-            collected = False
-            try:
-                work(run)
-                collected = True
-                tally.take(run.delivery)
-                if run.delivery.undelivered:
-                    raise run.delivery.undelivered[0]
-                report = run.finished()
-            except BaseException as error:
-                self._leave(run, error, collected=collected)
-                if isinstance(error, PushError) and tally.accepted:
-                    raise run.incomplete(error) from error
-                raise
-            if run.delivery.set_aside and not tally.accepted:
-                error = run.incomplete(None)
-                self._leave(run, error, collected=True)
-                raise error
-            kit.ledger.finish_push(
-                run.push_id,
-                state=PushState.COMPLETE,
-                finished_at=report.finished_at,
-                outcome=run.outcome(collected=True),
-                manifest=report.manifest,
-            )
-        kit.ledger.forget_claims(kit.clock() - CLAIMS_KEPT)
-        kit.outbox.tidy(kit.clock())
-        return report
-
-    def _leave(self, run: Run, error: BaseException, *, collected: bool) -> None:
-        """Write down that the push stays incomplete; give back the hours of tables that certainly did not arrive."""
-        kit = self._kit
-        run.tally.take(run.delivery)
-        try:
-            kit.ledger.release(run.target_uuid, run.push_id, keep=open_refs(kit, run.push_id, (BatchState.SENDING,)))
-            kit.ledger.finish_push(
-                run.push_id,
-                state=PushState.INCOMPLETE,
-                finished_at=kit.clock(),
-                outcome=run.outcome(collected=collected, error=error),
-            )
-        except PushError as second:
-            # The ledger cannot be written: the next run finds a push whose holder is dead, which says the same.
-            error.add_note(f"and it could not be noted: {second}")
-
-    @contextmanager
-    def _begun(
-        self, kit: Kit, kind: PushKind, *, window: Window | None, tally: Tally, progress: Progress
-    ) -> Iterator[Run]:
-        now = kit.clock()
-        push_id = f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:12]}"
-        lease = kit.ledger.take_lease(push_lease(push_id), now)
-        assert lease is not None, "a fresh id is nobody else's"
-        run = Run(kit, push_id=push_id, started_at=now, lease=lease, tally=tally, progress=progress)
-        with keep(lease, kit.clock):
-            kit.ledger.begin_push(
-                push_id,
-                kind=kind,
-                warehouse=kit.name,
-                target=kit.target,
-                hour=run.hour,
-                started_at=now,
-                window=window,
-            )
-            yield run
-
-    def _rehearsing(
-        self, ledger: Ledger, progress: Progress, *, kind: PushKind = PushKind.MANIFEST, window: Window | None = None
-    ) -> Run:
-        """A run that counts everything and leaves nothing behind."""
-        kit = replace(self._kit, ledger=ledger, outbox=RehearsedOutbox(), gateway=RehearsedGateway(), rehearsing=True)
-        now = kit.clock()
-        lease = ledger.take_lease("rehearsal", now)
-        assert lease is not None, "the copy is nobody else's"
-        ledger.begin_push(
-            "rehearsal",
-            kind=kind,
-            warehouse=kit.name,
-            target=kit.target,
-            hour=now,
-            started_at=now,
-            window=window,
-        )
-        return Run(kit, push_id="rehearsal", started_at=now, lease=lease, tally=Tally(), progress=progress)
-
-    @contextmanager
-    def _alone(self, kind: PushKind) -> Iterator[None]:
-        """Wait until no other process pushes this kind to this target.
-
-        Raises:
-            PushInProgress: if it has not ended after the delivery's deadline.
-        """
-        if kind not in _ONE_AT_A_TIME:
-            yield
-            return
-        kit = self._kit
-        with ExitStack() as stack:
-            for one in _ONE_AT_A_TIME if kind is PushKind.MANIFEST else (kind,):
-                stack.enter_context(keep(self._wait(one), kit.clock))
-            yield
-
-    def _wait(self, kind: PushKind) -> Lease:
-        kit = self._kit
-        name = f"{kind.value} {kit.target.resource_uuid}"
-        give_up = kit.monotonic() + kit.config.delivery.deadline_seconds
-        while (lease := kit.ledger.take_lease(name, kit.clock())) is None:
-            if kit.monotonic() > give_up:
-                what = kind.value.replace("_", " ")
-                raise PushInProgress(
-                    f"another process is still pushing {what} of {kit.name}: try again when it is done"
-                )
-            kit.sleep(0.5)
-        return lease
+        act = rehearse if dry_run else conduct
+        return act(self._kit, kind, work, progress=progress, window=window)

@@ -31,7 +31,7 @@ class Piece:
 
 
 def pieces(warehouse: Warehouse, window: Window, ledger: Ledger, target_uuid: str, now: datetime) -> Iterator[Piece]:
-    """The hours of `window`, after the earlier hours that were pushed before and may have got late rows.
+    """The hours of `window`, after what was pushed of the hours before and may have got late rows.
 
     Raises:
         FixConfiguration: if the window has not begun yet.
@@ -41,8 +41,8 @@ def pieces(warehouse: Warehouse, window: Window, ledger: Ledger, target_uuid: st
     first = Window.hour(window.start).start
     for back in range(warehouse.late_windows, 0, -1):
         hour = Window.hour(first - timedelta(hours=back))
-        if ledger.windows(target_uuid, within=hour):
-            yield _piece(warehouse, hour, now, late=True)
+        for pushed in ledger.windows(target_uuid, within=hour):
+            yield _piece(warehouse, pushed.window, now, late=True)
     for hour in window.hours():
         part = Window(start=max(hour.start, window.start), end=min(hour.end, window.end))
         if part.start < now:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from mc_push_dagster.errors import PushError
 from mc_push_dagster.flow.batch import event_name, rebuild
@@ -16,6 +17,8 @@ from mc_push_dagster.ledger import BatchRecord, BatchState, Lease, PushKind, Pus
 from mc_push_dagster.ledger.lease import keep
 from mc_push_dagster.model import Feed, TableRef, hour_bucket
 
+OTHERS_TIME = timedelta(hours=24)
+"""How long a push whose bodies are in another outbox is left to who can read it."""
 OPEN = (BatchState.PENDING, BatchState.SENDING)
 
 
@@ -37,7 +40,9 @@ def recover(kit: Kit, kinds: Iterable[PushKind], tally: Tally, progress: Progres
             continue
         with keep(lease, kit.clock):
             now = kit.ledger.push(push.push_id)
-            if now is not None and now.state in (PushState.RUNNING, PushState.INCOMPLETE):
+            if now is None or now.state not in (PushState.RUNNING, PushState.INCOMPLETE):
+                continue
+            if now.outbox in (None, kit.outbox.identity) or now.started_at < kit.clock() - OTHERS_TIME:
                 _complete(kit, now, lease, tally, progress)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from mc_push_dagster.flow.outbox import BodyLost, Outbox
@@ -16,6 +17,10 @@ class RehearsedOutbox(Outbox):
 
     def __init__(self) -> None:
         self.url = "nowhere (dry run)"
+
+    @cached_property
+    def identity(self) -> str:
+        return "dry run"
 
     def put(self, push_id: str, body: bytes) -> str:
         return hashlib.sha256(body).hexdigest()

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ from mc_push_dagster.config import PushConfig
 from mc_push_dagster.errors import PushError, PushIncomplete
 from mc_push_dagster.flow.batch import Batch, batches
 from mc_push_dagster.flow.consequences import applier
-from mc_push_dagster.flow.deliver import Accepted, Delivery, Gateway, Means, Parcel, Policy
+from mc_push_dagster.flow.deliver import Accepted, Delivery, Draft, Gateway, Means, Parcel, Policy
 from mc_push_dagster.flow.events import Event, envelope
 from mc_push_dagster.flow.hours import HourGate
 from mc_push_dagster.flow.outbox import Outbox
@@ -168,8 +169,8 @@ class Run:
 
     def parcels(
         self, events: Iterable[Event], feed: Feed, *, covers: Window | None = None, cross_warehouse: bool = False
-    ) -> Iterator[Parcel]:
-        """Cut events into bodies, and make each durable in outbox and ledger before it is handed on."""
+    ) -> Iterator[Draft]:
+        """Cut events into bodies, each to be made durable in outbox and ledger before its first byte leaves."""
         settings = self.kit.config.delivery
         head = envelope(feed, None if cross_warehouse else self.kit.target)
         cut = batches(
@@ -179,9 +180,9 @@ class Run:
             if isinstance(item, SetAside):
                 self.tally.aside(item)
             else:
-                yield self._parcel(item, covers)
+                yield Draft(batch=item, seal=partial(self._seal, covers=covers))
 
-    def _parcel(self, batch: Batch, covers: Window | None) -> Parcel:
+    def _seal(self, batch: Batch, *, covers: Window | None) -> Parcel:
         kit = self.kit
         new = NewBatch(
             feed=batch.feed,
@@ -194,7 +195,7 @@ class Run:
         record = kit.ledger.add_batch(self.push_id, self.target_uuid, new)
         return Parcel(record=record, target_uuid=self.target_uuid, body=batch.body, names=batch.names)
 
-    def deliver(self, parcels: Iterable[Parcel]) -> None:
+    def deliver(self, parcels: Iterable[Parcel | Draft]) -> None:
         """Send what a stage makes, while it makes it.
 
         Raises:

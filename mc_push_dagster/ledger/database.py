@@ -30,7 +30,12 @@ def _create_everything(connection: Connection) -> None:
     t.metadata.create_all(connection)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_create_everything,)
+def _name_the_outbox(connection: Connection) -> None:
+    if "outbox" not in {column["name"] for column in sa.inspect(connection).get_columns(t.pushes.name)}:
+        connection.execute(sa.DDL(f"ALTER TABLE {t.pushes.name} ADD COLUMN outbox VARCHAR(64)"))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_create_everything, _name_the_outbox)
 """Step n brings a ledger from schema version n to n + 1. A released step is never changed, only followed by another."""
 
 

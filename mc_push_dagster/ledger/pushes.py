@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -28,6 +28,9 @@ from mc_push_dagster.model import Feed, Target, Window
 
 _BATCH_COLUMNS = [c for c in t.batches.c if c.name not in ("seen_keys", "target_uuid", "stored")]
 
+_LONGEST_COVER = timedelta(hours=1)
+"""A body of queries never reaches beyond one UTC hour; this bounds the rows that are looked at."""
+
 
 class Pushes:
     """The part of the ledger that follows one push from its first body to its last receipt."""
@@ -44,8 +47,9 @@ class Pushes:
         hour: datetime,
         started_at: datetime,
         window: Window | None = None,
+        outbox: str | None = None,
     ) -> None:
-        """Write down that a push begins."""
+        """Write down that a push begins; `outbox` is the identity of the outbox that holds its bodies."""
         with self._database.write() as connection:
             connection.execute(
                 sa.insert(t.pushes).values(
@@ -60,6 +64,7 @@ class Pushes:
                     window_end=window.end if window else None,
                     started_at=started_at,
                     state=PushState.RUNNING.value,
+                    outbox=outbox,
                     outcome="{}",
                 )
             )
@@ -241,6 +246,7 @@ class Pushes:
                 sa.select(t.batches.c.seen_keys).where(
                     t.batches.c.target_uuid == target_uuid,
                     t.batches.c.covers_end > window.start,
+                    t.batches.c.covers_end < window.end + _LONGEST_COVER,
                     t.batches.c.covers_start < window.end,
                     t.batches.c.state.in_(states),
                 )
@@ -314,6 +320,7 @@ def _push(row: Any) -> PushRecord:
         finished_at=row.finished_at,
         state=PushState(row.state),
         manifest=row.manifest,
+        outbox=row.outbox,
         outcome=orjson.loads(row.outcome),
     )
 

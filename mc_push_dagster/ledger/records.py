@@ -69,6 +69,8 @@ class PushRecord:
     state: PushState
     manifest: str | None
     """URI in the outbox."""
+    outbox: str | None = None
+    """Identity of the outbox that holds its bodies."""
     outcome: Mapping[str, Any] = field(default_factory=dict)
     """JSON: counts, gaps, events set aside, held_back, maybe_twice (see `flow.journal`)."""
 

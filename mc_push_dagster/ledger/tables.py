@@ -23,6 +23,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -86,6 +87,8 @@ pushes = Table(
     Column("finished_at", Moment),
     Column("state", String(20), nullable=False),
     Column("manifest", Text),
+    # Since schema 2: which outbox holds the bodies; only who reaches it can complete the push.
+    Column("outbox", String(64)),
     Column("outcome", Text, nullable=False),
     Index("mc_push_pushes_started", "target_uuid", "started_at"),
 )
@@ -111,6 +114,8 @@ batches = Table(
     Column("note", Text),
     # Finds a window's seen ids without reading every body ever pushed.
     Index("mc_push_batches_covers", "target_uuid", "covers_end"),
+    # Bodies that are kept are few; the rows of all that were ever sent are many.
+    Index("mc_push_batches_stored", "push_id", sqlite_where=text("stored = 1"), postgresql_where=text("stored")),
 )
 
 receipts = Table(

@@ -362,3 +362,24 @@ def test_progress_is_told_for_what_was_collected_and_sent(at: Desk) -> None:
 
     at.pusher.push_catalog(progress=Told())
     assert told == {"collected": 3, "sent": 3}
+
+
+def test_a_push_whose_bodies_are_in_another_outbox_is_left_to_who_can_read_them(at: Desk, tmp_path: Path) -> None:
+    from mc_push_dagster.flow.outbox import Outbox
+
+    assert isinstance(at.gateway, Recorder)
+    at.gateway.answers = lambda *_: FixAccess("401")
+    with pytest.raises(FixAccess):
+        at.pusher.push_catalog()
+    broken = at.ledger.pushes()[0].push_id
+    other = desk(tmp_path, shop=at.shop, gateway=Recorder(), clock=at.clock)
+    other.pusher._kit = replace(other.pusher._kit, outbox=Outbox(str(tmp_path / "other"), other.ledger))
+    other.pusher.push_catalog(schema_only=[ref("users")])
+    left = at.ledger.push(broken)
+    assert left is not None
+    assert left.state is PushState.INCOMPLETE
+    at.clock.advance(hours=25)
+    other.pusher.push_catalog()
+    left = at.ledger.push(broken)
+    assert left is not None
+    assert left.state is PushState.SUPERSEDED, "after a day nobody is waited for"

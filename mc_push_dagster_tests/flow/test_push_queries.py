@@ -213,6 +213,7 @@ def test_each_query_arrives_once_in_any_order_of_windows_with_any_lateness_and_f
             except (PushIncomplete, TryAgain):
                 continue
             break
+    gateway.answers = lambda *_: None
     for hour in hours:  # every window once more, as a backlog sensor would
         at.pusher.push_query_logs(hour)
     assert sent(at) == {record.query_id: 1 for record in shop.log}

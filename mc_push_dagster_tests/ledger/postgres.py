@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,17 +40,35 @@ def server(folder: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
 
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, user=user, capture_output=True, cwd=folder, timeout=60)
+    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "ledger", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    subprocess.run(initdb, check=True, user=user, capture_output=True, cwd=folder, timeout=60)
+    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off"}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    with (
+        (folder / "server.log").open("wb") as log,
+        subprocess.Popen(
+            [str(binaries / "postgres"), "-D", str(data), *options], user=user, stdout=log, stderr=log, cwd=folder
+        ) as process,
+    ):
+        try:
+            _wait_until_it_answers(port, process, folder / "server.log")
+            yield f"postgresql://ledger@127.0.0.1:{port}/postgres"
+        finally:
+            process.send_signal(signal.SIGQUIT)  # immediate shutdown: nothing of it is kept
 
-    run(str(binaries / "initdb"), "-D", str(data), "-U", "ledger", "-A", "trust", "-E", "UTF8", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    log = folder / "server.log"
-    run(str(binaries / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(log), "-w", "start")
-    try:
-        yield f"postgresql://ledger@127.0.0.1:{port}/postgres"
-    finally:
-        run(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "-w", "stop")
+
+def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    import psycopg
+
+    for _ in range(300):
+        try:
+            psycopg.connect(host="127.0.0.1", port=port, user="ledger", dbname="postgres").close()
+        except psycopg.OperationalError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"the server did not answer: {log.read_text()}")
 
 
 def _has_user(name: str) -> bool:

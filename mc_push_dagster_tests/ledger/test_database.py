@@ -148,3 +148,19 @@ def test_a_busy_neighbour_is_waited_for(tmp_path: Path) -> None:
 
 def test_the_platform_has_what_the_rules_need() -> None:
     assert sqlite3.sqlite_version_info >= (3, 24), "INSERT ... ON CONFLICT needs SQLite 3.24"
+
+
+def test_a_ledger_of_an_older_version_is_brought_up_to_date(url: str) -> None:
+    import sqlalchemy as sa
+
+    from mc_push_dagster.ledger import database as module
+
+    with Ledger(url) as ledger:
+        begin(ledger, "before")
+        with ledger._database.write() as connection:  # as schema 1 was
+            connection.execute(sa.text("ALTER TABLE mc_push_pushes DROP COLUMN outbox"))
+            connection.execute(module.t.schema_version.update().values(version=1))
+    with Ledger(url) as ledger:
+        begin(ledger, "after")
+        assert {push.push_id: push.outbox for push in ledger.pushes()} == {"before": None, "after": None}
+        assert f"schema {len(module.MIGRATIONS)}" in ledger.check()
