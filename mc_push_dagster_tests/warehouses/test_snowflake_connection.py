@@ -24,6 +24,7 @@ from mc_push_dagster.errors import FixAccess, FixConfiguration, MissingExtra, Wa
 from mc_push_dagster.model import Gap, Scope, TableSnapshot, Window
 from mc_push_dagster.warehouses.base import Capability
 from mc_push_dagster.warehouses.snowflake import Snowflake, SnowflakeOptions, SnowflakeSettings
+from mc_push_dagster_tests.snowflake import server
 from mc_push_dagster_tests.snowflake.rows import NOW, PASSWORD, logged, opened, put, settings, table
 from mc_push_dagster_tests.snowflake.server import Fault
 
@@ -332,6 +333,16 @@ def test_a_result_that_breaks_off_is_taken_up_where_it_stopped(sf, monkeypatch):
     sf.broken_chunks = 1
     assert names(opened(sf)) == [f"T{i:03}" for i in range(100)]
     assert len(sf.asked("TABLES AS t")) == 2
+
+
+def test_a_session_lost_by_one_statement_does_not_spoil_the_other_that_is_being_read(sf):
+    sf.database("D")
+    first = table("D", "S", "T000", table_type="MATERIALIZED VIEW")
+    put(sf, first, *(table("D", "S", f"T{i:03}") for i in range(1, 100)))
+    sf.chunk_rows = 10
+    sf.faults.append(Fault(on="SHOW MATERIALIZED", lose_session=True))
+    assert names(opened(sf)) == [f"T{i:03}" for i in range(100)]
+    assert not sf.open_sessions & set(server.fakesnow_server.sessions)
 
 
 def test_a_result_that_keeps_breaking_off_is_an_error_not_a_shorter_result(sf, monkeypatch):
