@@ -74,6 +74,11 @@ class Plan:
     def run_tags(self) -> dict[str, str]:
         return {"mc/warehouse": self.name}
 
+    def open_warehouse(self, resources: Any) -> Warehouse:
+        """Build the warehouse alone with the resources of a tick; its connection is opened when it is read."""
+        lent = self.settings.connection_resource
+        return getattr(resources, self.resource).warehouse(getattr(resources, lent) if lent else None)
+
     @contextmanager
     def station(self, resources: Any) -> Iterator[Station]:
         """Open the station with the resources of a run, a check or a tick."""

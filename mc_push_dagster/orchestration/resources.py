@@ -43,11 +43,19 @@ class PushStation:
         """
         from mc_push_dagster.assembly import open_station
 
+        warehouse = self.warehouse(resource)
+        with open_station(self.config, connection_for(self.config, os.environ), warehouse=warehouse) as station:
+            yield station
+
+    def warehouse(self, resource: Any = None) -> Warehouse:
+        """Build the warehouse alone, for those who only look at it: no key is needed and nothing is started.
+
+        Raises:
+            FixConfiguration: if a setting is wrong or the resource cannot open a connection.
+        """
         if self.config.demo:
             _build_demo(Path(self.config.warehouse["path"]))
-        warehouse = self.config.open_warehouse() if resource is None else warehouse_over(self.config, resource)
-        with open_station(self.config, _connection(self.config, os.environ), warehouse=warehouse) as station:
-            yield station
+        return self.config.open_warehouse() if resource is None else warehouse_over(self.config, resource)
 
 
 def warehouse_over(config: PushConfig, resource: Any) -> Warehouse:
@@ -69,7 +77,7 @@ _sandboxes: dict[Path, Connection] = {}
 _lock = Lock()
 
 
-def _connection(config: PushConfig, environment: Mapping[str, str]) -> Connection:
+def connection_for(config: PushConfig, environment: Mapping[str, str]) -> Connection:
     """Keys and endpoints from the environment; with none of them, this process's own sandbox.
 
     The demo's made-up tables never go to a real account, whatever keys are set.

@@ -102,8 +102,8 @@ def drift_sensor(plan: Plan, *, stopwatch: Callable[[], float] = time.monotonic)
         deadline = stopwatch() + sensor_deadline_seconds()
         before = DriftCursor.parse(context.cursor)
         try:
-            with plan.station(context.resources) as station:
-                drift = look(before, station.warehouse.fingerprints(), deadline=deadline, stopwatch=stopwatch)
+            seen = plan.open_warehouse(context.resources).fingerprints()
+            drift = look(before, seen, deadline=deadline, stopwatch=stopwatch)
         except PushError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         cursor = drift.cursor.model_dump_json()

@@ -136,8 +136,12 @@ class FakeStation:
 
     pusher: FakePusher = field(default_factory=FakePusher)
     ledger: FakeLedger = field(default_factory=FakeLedger)
-    warehouse: Any = None
+    holds: Any = None
+    """The warehouse."""
     lent: list[Any] = field(default_factory=list)
+
+    def warehouse(self, resource: Any = None) -> Any:
+        return self.holds
 
     @contextmanager
     def open(self, resource: Any = None) -> Iterator[Any]:
@@ -145,7 +149,7 @@ class FakeStation:
         yield SimpleNamespace(
             pusher=self.pusher,
             ledger=self.ledger,
-            warehouse=self.warehouse,
+            warehouse=self.holds,
             target=TARGET,
             config=SimpleNamespace(name="shop"),
             reader=None,

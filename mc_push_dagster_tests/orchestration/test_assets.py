@@ -118,7 +118,7 @@ def test_a_drift_run_pushes_schemas_and_names_what_changed_without_counting_as_a
 ) -> None:
     change = TableChange(ref=ref("shop.raw.orders"), change="changed", columns_added=("coupon",))
     station.pusher.answer = report(changes=(change,))
-    station.warehouse = warehouse_of(table_record("shop.raw.orders"))
+    station.holds = warehouse_of(table_record("shop.raw.orders"))
     config = {"ops": {"monte_carlo_shop_snapshot": {"config": {"schema_only": True}}}}
     job = build().resolve_job_def("monte_carlo_shop_hourly_push")
     assert job.execute_in_process(instance=instance, asset_selection=[CATALOG], run_config=config).success

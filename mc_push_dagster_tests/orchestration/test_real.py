@@ -188,17 +188,17 @@ def test_without_any_key_the_sandbox_serves_and_the_demo_never_goes_elsewhere(
     monkeypatch.setenv("MC_PUSH_HOME", str(tmp_path))
     plain = PushConfig(name="shop", warehouse={"type": "duckdb", "path": "x"})
     demo = plain.model_copy(update={"demo": True})
-    served = resources._connection(plain, {"MC_PUSH_HOME": str(tmp_path)})
+    served = resources.connection_for(plain, {"MC_PUSH_HOME": str(tmp_path)})
     assert served.is_sandbox
-    assert resources._connection(plain, {"MC_PUSH_HOME": str(tmp_path)}) is served
+    assert resources.connection_for(plain, {"MC_PUSH_HOME": str(tmp_path)}) is served
     real = {"MC_PUSH_HOME": str(tmp_path), "MCD_INGEST_ID": "real", "MCD_INGEST_TOKEN": "key"}
-    assert not resources._connection(plain, real).is_sandbox
-    assert resources._connection(demo, real).is_sandbox
+    assert not resources.connection_for(plain, real).is_sandbox
+    assert resources.connection_for(demo, real).is_sandbox
 
 
 def test_half_a_key_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FixConfiguration, match="MCD_INGEST_TOKEN"):
-        resources._connection(PushConfig(name="x", warehouse={}), {"MCD_INGEST_ID": "real"})
+        resources.connection_for(PushConfig(name="x", warehouse={}), {"MCD_INGEST_ID": "real"})
 
 
 def tick(defs: dg.Definitions, instance: dg.DagsterInstance, cursor: str | None) -> Any:

@@ -41,7 +41,7 @@ def drift(build, station: FakeStation):
     defs = build()
 
     def look(*found: Fingerprint | Gap, cursor: str | None = None) -> Any:
-        station.warehouse = warehouse(*found)
+        station.holds = warehouse(*found)
         with dg.DagsterInstance.ephemeral() as instance:
             return tick(defs, "monte_carlo_shop_schema_drift", instance, cursor)
 
@@ -89,7 +89,7 @@ def test_an_unreachable_warehouse_is_a_skipped_tick_not_an_error(build, station:
         raise errors.WarehouseUnavailable("shop does not answer")
         yield
 
-    station.warehouse = SimpleNamespace(fingerprints=fail)
+    station.holds = SimpleNamespace(fingerprints=fail)
     with dg.DagsterInstance.ephemeral() as instance:
         found = tick(build(), "monte_carlo_shop_schema_drift", instance, '{"digests": {"shop": "aaaaaaaaaaaa"}}')
     assert (found.skip_message, found.run_requests) == ("shop does not answer", [])
