@@ -195,7 +195,7 @@ class United(Relation):
         self.closed = all(b.closed for b in branches)
         lists = [b.outputs() for b in branches]
         positional = not by_name and (_same_stars(lists) or (self.closed and len({len(o) for o in lists}) == 1))
-        self._outputs = _by_position(lists) if positional else _by_name(lists)
+        self._outputs = _by_position(lists) if positional else self._through_stars(_by_name(lists))
         self._index: dict[str, Output] = {}
         for output in self._outputs:
             self._index.setdefault(output.name.lower(), output)
@@ -210,6 +210,15 @@ class United(Relation):
             return found
         through = [sources for branch in self._branches if (sources := branch.column(name)) is not None]
         return frozenset().union(*through) if through else None
+
+    def _through_stars(self, outputs: Sequence[Output]) -> list[Output]:
+        """Add what a branch gives that has the column only behind a star."""
+        opens = [b for b in self._branches if not b.closed]
+        result: list[Output] = []
+        for output in outputs:
+            hidden = () if output.name == STAR else tuple(b.column(output.name) or NOTHING for b in opens)
+            result.append(Output(output.name, output.sources.union(*hidden), named=output.named))
+        return result
 
     def outputs(self) -> Sequence[Output]:
         return self._outputs

@@ -117,10 +117,10 @@ def _table(reader: Reader, scope: Scope, node: exp.Expr) -> None:
 
 
 def _named(reader: Reader, scope: Scope, node: exp.Table, parts: Name) -> tuple[Relation, tuple[str, ...]]:
-    if not parts:
-        return Spread(NOTHING), ()
     if isinstance(node.this, exp.DynamicIdentifier):
         parts = written_parts(node.this.this)
+    if not parts:
+        return Spread(NOTHING), ()
     if len(parts) == 1:
         cte = scope.ctes.get(parts[0].lower())
         if cte is not None:

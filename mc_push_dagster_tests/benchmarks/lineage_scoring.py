@@ -1,8 +1,8 @@
 """How lineage is scored on the labelled corpora beside the checkout: the rule of the corpora's README.
 
-A case counts only when its set of edges is exactly equal to the expected one. Names are compared in lower case and without
-quotes; a table edge is (source, destination), self-edges dropped; a column edge is (source table's last name part, source
-column, destination column).
+A case counts only when its set of edges is exactly equal to the expected one. Names are compared in lower case and
+without quotes; a table edge is (source, destination), self-edges dropped; a column edge is (source table's last name
+part, source column, destination column).
 """
 
 from __future__ import annotations
