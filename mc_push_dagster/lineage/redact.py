@@ -297,11 +297,9 @@ class _Masking:
     def _in_table_name(self, at: int) -> bool:
         """True for the figures in `my-project-123.dataset.t`."""
         first = at
-        while (
-            first > max(self._start, at - _LONGEST_NAME)
-            and self._found[first].glued
-            and self._found[first - 1].source not in ("(", ",")
-        ):
+        while first > max(self._start, at - _LONGEST_NAME) and self._found[first].glued:
+            if self._found[first - 1].source in ("(", ","):
+                break
             first -= 1
         return first < at and self._found[first].kind is Kind.WORD and self._before(first) in _NAME_BEFORE
 
