@@ -114,11 +114,17 @@ def warehouse(config: PushConfig) -> Iterator[Finding]:
     about = f"warehouse {config.name}"
     try:
         opened = config.open_warehouse()
-        for access in opened.check_access():
-            yield Finding(about=about, check=access.capability.value, ok=access.granted, detail=access.detail)
+        tried = list(opened.check_access())
     except PushError as error:
         yield Finding(about=about, check="connection", ok=False, detail=str(error))
         return
+    told = {access.detail for access in tried}
+    if len(tried) > 1 and len(told) == 1 and not any(access.granted for access in tried):
+        # One cause, e.g. no connection, is one finding.
+        yield Finding(about=about, check="connection", ok=False, detail=told.pop())
+        tried = []
+    for access in tried:
+        yield Finding(about=about, check=access.capability.value, ok=access.granted, detail=access.detail)
     for capability, support in opened.capabilities.items():
         if support.state != "yes":
             yield Finding(about=about, check=capability.value, ok=True, detail=f"{support.state}: {support.reason}")

@@ -185,7 +185,8 @@ def show_troubles(label: str, report: PushReport) -> None:
     if held := report.held_back:
         said = (
             f"Volume and freshness of {quantity(held.tables, 'tables')} were not sent again: they went out in the hour "
-            f"from {held.hour:%H:%M} UTC already (push {', '.join(held.push_ids)}). Monte Carlo counts one sample an hour."
+            f"from {held.hour:%H:%M} UTC already (push {', '.join(held.push_ids)}). Monte Carlo counts one sample an "
+            "hour."
         )
         out.print(Text(said, style="yellow"))
     for change in report.changes[:SHOWN]:
