@@ -32,11 +32,12 @@ def box() -> Iterator[Sandbox]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def gateway(box: Sandbox) -> Iterator[IngestGateway]:
+@pytest.fixture
+def gateway(box: Sandbox, request: pytest.FixtureRequest) -> Iterator[IngestGateway]:
+    """Patient, so that a busy machine is not taken for a fault; hasty where the server is to hang."""
     connection = Connection.from_environment(MonteCarloConfig(), box.environment())
     assert connection is not None
-    opened = IngestGateway(connection, timeout_seconds=0.4)
+    opened = IngestGateway(connection, timeout_seconds=1.0 if "hang" in request.node.name else 20.0)
     yield opened
     opened.close()
 
@@ -78,7 +79,7 @@ PASSING: list[dict[str, Any]] = [
     {"status": 503, "before_body": True},
     {"kind": "html"},
     {"kind": "empty"},
-    {"kind": "hang", "seconds": 2},
+    {"kind": "hang", "seconds": 3},
     {"kind": "reset"},
     {"kind": "reset", "before_body": True},
     {"kind": "close"},
@@ -107,7 +108,7 @@ def test_a_fault_that_passes_costs_a_retry_and_nothing_else(
 def test_what_was_stored_without_an_answer_goes_out_again_and_is_said(
     box: Sandbox, at: Desk, resource: str, kind: str
 ) -> None:
-    box.add_fault(kind=kind, stored=True, path="metadata", skip=1, seconds=2)
+    box.add_fault(kind=kind, stored=True, path="metadata", skip=1, seconds=3)
     report = at.pusher.push_catalog()
     assert report.maybe_twice == 1
     counted = arrived(box, resource)
@@ -116,7 +117,7 @@ def test_what_was_stored_without_an_answer_goes_out_again_and_is_said(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_is_refused_costs_one_attempt_and_under_half_a_second(
+def test_a_key_that_is_refused_costs_one_attempt_and_no_wait(
     box: Sandbox, at: Desk, resource: str, status: int
 ) -> None:
     before = len(box.requests("metadata"))
@@ -124,7 +125,8 @@ def test_a_key_that_is_refused_costs_one_attempt_and_under_half_a_second(
     begun = time.monotonic()
     with pytest.raises(FixAccess):
         at.pusher.push_catalog()
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 2, "0.1 s on an idle machine"
+    assert at.clock.slept == []
     assert len(box.requests("metadata")) == before + 1
     box.clear_faults()
     at.pusher.push_catalog()
@@ -132,10 +134,10 @@ def test_a_key_that_is_refused_costs_one_attempt_and_under_half_a_second(
 
 
 LASTING: list[dict[str, Any]] = [
-    {"status": 429, "retry_after": "2"},
+    {"status": 429, "retry_after": "1"},
     {"status": 503},
     {"kind": "html"},
-    {"kind": "hang", "seconds": 2},
+    {"kind": "hang", "seconds": 3},
     {"kind": "reset"},
 ]
 
@@ -144,7 +146,7 @@ LASTING: list[dict[str, Any]] = [
 def test_a_fault_that_stays_ends_the_push_and_the_next_one_completes_it(
     box: Sandbox, tmp_path: Path, gateway: IngestGateway, resource: str, fault: dict[str, Any]
 ) -> None:
-    at = station(tmp_path, gateway, resource, deadline_seconds=4, concurrency=2)
+    at = station(tmp_path, gateway, resource, deadline_seconds=2.5, concurrency=2)
     box.add_fault(**fault, path="metadata", times=None, skip=1)
     with pytest.raises(PushIncomplete) as caught:
         at.pusher.push_catalog()

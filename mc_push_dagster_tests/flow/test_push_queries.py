@@ -183,7 +183,7 @@ def test_a_dry_run_counts_what_would_go_out(at: Desk, tmp_path: Path) -> None:
     late=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=6),
     broken=st.sets(st.integers(0, 12), max_size=4),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_each_query_arrives_once_in_any_order_of_windows_with_any_lateness_and_faults(
     tmp_path_factory: pytest.TempPathFactory,
     order: list[int],
