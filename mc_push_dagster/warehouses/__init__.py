@@ -46,6 +46,8 @@ class Registry(Mapping[str, str]):
 
 REGISTRY: Mapping[str, str] = Registry(
     {
+        "bigquery": "mc_push_dagster.warehouses.bigquery:BigQuery",
+        "bigquery_iceberg": "mc_push_dagster.warehouses.bigquery:BigQueryIceberg",
         "duckdb": "mc_push_dagster.warehouses.duckdb:DuckDB",
         "hive": "mc_push_dagster.warehouses.hive:Hive",
         "spark": "mc_push_dagster.warehouses.spark:Spark",
