@@ -159,7 +159,9 @@ def worker_peaks(folder: Path) -> dict[int, int]:
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if b"execute_run" in (process / "cmdline").read_bytes() and (process / "cwd").resolve() == folder.resolve():
+            # The code server starts a run as a child of its own, by Python's `multiprocessing`.
+            is_worker = b"spawn_main" in (process / "cmdline").read_bytes()
+            if is_worker and (process / "cwd").resolve() == folder.resolve():
                 status = (process / "status").read_text()
                 peak = next((line for line in status.splitlines() if line.startswith("VmHWM")), None)
                 if peak is not None:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mc_push_dagster_tests.e2e.chromium import CHROMIUM, browser
-from mc_push_dagster_tests.e2e.dagster_dev import REPOSITORY, Dev, checkout, dagster_dev, worker_peaks
+from mc_push_dagster_tests.e2e.dagster_dev import REPOSITORY, Dev, checkout, dagster_dev, wait_for, worker_peaks
 from mc_push_dagster_tests.e2e.screenshots import graph, sandbox
 
 pytestmark = pytest.mark.slow
@@ -22,6 +23,10 @@ METADATA = """query($key: AssetKeyInput!) {assetNodeOrError(assetKey: $key) {...
   assetChecksOrError {... on AssetChecks {checks {name executionForLatestMaterialization {status}}}}}}}"""
 TICKS = """{instigationStatesOrError: schedulesOrError(repositorySelector: {repositoryLocationName: "mc_push_dagster",
   repositoryName: "__repository__"}) {... on Schedules {results {name cronSchedule scheduleState {status}}}}}"""
+
+SENSORS = """{sensorsOrError(repositorySelector: {repositoryLocationName: "mc_push_dagster",
+  repositoryName: "__repository__"}) {... on Sensors {results {name sensorState {status
+  ticks(limit: 5) {status skipReason error {message}}}}}}}"""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +93,23 @@ def test_an_hour_of_the_query_log_is_one_partition(dev: Dev) -> None:
 def test_a_run_worker_stays_below_400_megabytes(home: Path, dev: Dev) -> None:
     peaks: dict[int, int] = {}
     dev.run("monte_carlo_demo_hourly_push", watch=lambda: peaks.update(worker_peaks(home)))
-    assert 50e6 < max(peaks.values()) < 400e6
+    assert 50e6 < max(peaks.values()) < 400e6, peaks
+
+
+def test_both_sensors_tick_without_error(dev: Dev) -> None:
+    states: dict[str, dict[str, Any]] = {}
+
+    def ticked() -> bool:
+        results = dev.ask(SENSORS)["sensorsOrError"]["results"]
+        states.update({sensor["name"]: sensor["sensorState"] for sensor in results})
+        return all(any(t["status"] != "STARTED" for t in state["ticks"]) for state in states.values())
+
+    wait_for(ticked, timeout=90)
+    assert set(states) == {"monte_carlo_demo_schema_drift", "monte_carlo_demo_query_log_backlog"}
+    for state in states.values():
+        assert state["status"] == "RUNNING"
+        assert [tick["error"] for tick in state["ticks"] if tick["error"]] == []
+        assert {tick["status"] for tick in state["ticks"]} <= {"STARTED", "SKIPPED", "SUCCESS"}
 
 
 @pytest.mark.browser
