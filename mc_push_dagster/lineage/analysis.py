@@ -10,7 +10,7 @@ from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 
 from mc_push_dagster.lineage.budget import Budget, Clock, OverBudget
-from mc_push_dagster.lineage.commands import command_steps
+from mc_push_dagster.lineage.commands import command_steps, is_command
 from mc_push_dagster.lineage.lookup import Lookup, Overlay
 from mc_push_dagster.lineage.names import Name, rules_of
 from mc_push_dagster.lineage.naming import Texts
@@ -106,6 +106,8 @@ class Analyzer:
                 return list(scanned(tokens, reader, view)), "tables only: too long", False
             if depth(tokens) > self.budget.depth:
                 return list(scanned(tokens, reader, view)), "tables only: nested too deep", False
+            if is_command(tokens):
+                return list(command_steps(tokens, reader)), None, False
             steps: list[Step] = []
             for tree in parse(tokens, piece.text, self.dialect, clock.tick):
                 if isinstance(tree, exp.Command):

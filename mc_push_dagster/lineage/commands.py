@@ -8,8 +8,13 @@ from sqlglot import Token, TokenType
 
 from mc_push_dagster.lineage.names import Name
 from mc_push_dagster.lineage.reader import Reader
-from mc_push_dagster.lineage.steps import Flow, Rename, Step
+from mc_push_dagster.lineage.steps import Flow, Rename, Step, Transaction
 from mc_push_dagster.lineage.writes import flow
+
+
+def is_command(tokens: Sequence[Token]) -> bool:
+    """True for what sqlglot fails on instead of leaving it as text."""
+    return bool(tokens) and tokens[0].text.upper() in ("RENAME", "EXEC", "END")
 
 
 def command_steps(tokens: Sequence[Token], reader: Reader) -> Iterator[Step]:
@@ -19,6 +24,8 @@ def command_steps(tokens: Sequence[Token], reader: Reader) -> Iterator[Step]:
         yield from _alter(tokens, words, reader)
     elif words[:1] == ["CREATE"] and "STREAM" in words[:4] and "ON" in words:
         yield from _stream(tokens, words, reader)
+    elif words[:1] == ["END"]:
+        yield Transaction.COMMIT
     elif words[:2] == ["RENAME", "TABLE"]:
         yield from _renames(tokens, words, reader)
     elif words[:1] in (["EXEC"], ["EXECUTE"]) and words[1:2] == ["SP_RENAME"] and len(tokens) > 4:

@@ -84,11 +84,11 @@ class Syntax:
         # sqlglot leaves what follows EXECUTE, CALL or RENAME as one string; masking needs its tokens.
         self._tokenizer = type(f"{base.__name__}OfAll", (base,), {"COMMANDS": set()})
         self.backslashes = "\\" in base.STRING_ESCAPES
-        self.files_are_tables = self.name == "duckdb"
+        self.strings_are_tables = self.name == "duckdb"
+        self.has_stages = self.name == "snowflake"
         self.settings_are_bare = self.name in ("hive", "spark", "spark2", "databricks")
         """True where `SET key=value` takes the rest of the line as it stands."""
         self.dashes_in_names = self.name == "bigquery"
-        self.double_quotes_name = '"' in base.IDENTIFIERS
         self._tagged_dollars = "$" in base.HEREDOC_STRINGS
         self._suffix = re.compile(f"({'|'.join(base.NUMERIC_LITERALS)})$", re.I) if base.NUMERIC_LITERALS else None
 

@@ -132,9 +132,11 @@ def _body(chunk: list[Token]) -> list[Token]:
             chunk = _after(chunk, ("BEGIN",)) or _after(chunk, ("AS",))
         elif first == "BEGIN" and len(chunk) > 1 and _word(chunk, 1) not in ("TRANSACTION", "WORK", "TRAN"):
             chunk = chunk[1:]
-        elif first in _CONTROL and first != "BEGIN":
+        elif first == "BEGIN" or (first == "END" and _word(chunk, 1) in ("", "TRANSACTION", "WORK")):
+            return chunk
+        elif first in _CONTROL:
             chunk = _after(chunk, _BLOCK_ENDS)
-        elif first in ("LET", "SET", "BEGIN", "RETURN", "CALL", "EXPLAIN", "DESCRIBE", "DESC", "SHOW"):
+        elif first in ("LET", "SET", "RETURN", "CALL", "EXPLAIN", "DESCRIBE", "DESC", "SHOW"):
             return []
         elif len(chunk) > 2 and chunk[1].token_type is TokenType.COLON and _word(chunk, 2) in _STARTERS | _CONTROL:
             chunk = chunk[2:]  # label: LOOP

@@ -102,7 +102,10 @@ def _first(entries: Sequence[Entry], column: str) -> Sources:
 
 def _table(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     inner = node.this
-    if isinstance(inner, (exp.Func, exp.Paren)) or (isinstance(inner, exp.Dot) and inner.find(exp.Func)):
+    named = isinstance(inner, exp.DynamicIdentifier)
+    if (isinstance(inner, (exp.Func, exp.Paren)) and not named) or (
+        isinstance(inner, exp.Dot) and inner.find(exp.Func)
+    ):
         _function(reader, scope, node)
         return
     if isinstance(inner, exp.Var) or not isinstance(node, exp.Table):

@@ -119,50 +119,190 @@ def test_standard_sql(sql: str, expected: set[str]) -> None:
 @pytest.mark.parametrize(
     ("dialect", "sql", "expected"),
     [
-        pytest.param("snowflake", "SELECT * EXCLUDE (a) RENAME (b AS d) FROM wide", {"wide.b > d", "wide.c > c"}, id="rename"),
-        pytest.param("bigquery", "SELECT * EXCEPT (a) REPLACE (b + c AS b) FROM wide", {"wide.b > b", "wide.c > b", "wide.c > c"}, id="replace"),
+        pytest.param(
+            "snowflake", "SELECT * EXCLUDE (a) RENAME (b AS d) FROM wide", {"wide.b > d", "wide.c > c"}, id="rename"
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT * EXCEPT (a) REPLACE (b + c AS b) FROM wide",
+            {"wide.b > b", "wide.c > b", "wide.c > c"},
+            id="replace",
+        ),
         pytest.param("duckdb", "SELECT * EXCLUDE (a) FROM wide", {"wide.b > b", "wide.c > c"}, id="exclude"),
         pytest.param("snowflake", "SELECT * ILIKE '%a%' FROM wide", {"wide.a > a"}, id="ilike"),
         pytest.param("duckdb", "SELECT COLUMNS('[ab]') FROM wide", {"wide.a > a", "wide.b > b"}, id="columns"),
-        pytest.param("snowflake", "SELECT f.value:x::string AS v FROM events e, LATERAL FLATTEN(input => e.params) f", {"events.params > v"}, id="lateral flatten"),
-        pytest.param("snowflake", "SELECT g.index AS i FROM events e, TABLE(FLATTEN(e.params)) g", {"events.params > i"}, id="table flatten"),
-        pytest.param("snowflake", "SELECT device:os.name::string AS os FROM events", {"events.device > os"}, id="variant path"),
-        pytest.param("bigquery", "SELECT p.key AS k, device.os AS os FROM events, UNNEST(params) AS p", {"events.params > k", "events.device > os"}, id="unnest"),
-        pytest.param("bigquery", "SELECT p, i FROM events AS e, UNNEST(e.params) AS p WITH OFFSET AS i", {"events.params > p"}, id="offset has no source"),
-        pytest.param("bigquery", "SELECT p.key AS k FROM events AS e, e.params AS p", {"events.params > k"}, id="implicit unnest"),
-        pytest.param("bigquery", "SELECT params[OFFSET(0)].key AS k FROM events", {"events.params > k"}, id="array access"),
-        pytest.param("bigquery", "SELECT STRUCT(id, kind AS k) AS s FROM events", {"events.id > s", "events.kind > s"}, id="struct"),
-        pytest.param("bigquery", "SELECT to_json_string(e) AS j FROM wide AS e", {"wide.a > j", "wide.b > j", "wide.c > j"}, id="whole row"),
-        pytest.param("bigquery", "SELECT ARRAY(SELECT x.v FROM UNNEST(params) AS x) AS vs FROM events", {"events.params > vs"}, id="array subquery"),
-        pytest.param("bigquery", "SELECT x.* FROM (SELECT device AS d FROM events) AS x", {"events.device > d"}, id="star of a derived table"),
-        pytest.param("spark", "SELECT id, k, v FROM events LATERAL VIEW OUTER explode(params) p AS k, v", {"events.id > id", "events.params > k", "events.params > v"}, id="lateral view"),
-        pytest.param("hive", "SELECT i.x FROM events LATERAL VIEW json_tuple(params, 'x', 'y') i AS x, y", {"events.params > x"}, id="json tuple"),
-        pytest.param("databricks", "SELECT explode(params) AS (k, v) FROM events", {"events.params > k", "events.params > v"}, id="several names"),
-        pytest.param("spark", "SELECT transform(params, p -> p.x + id) AS t FROM events", {"events.params > t", "events.id > t"}, id="lambda"),
-        pytest.param("postgres", "SELECT u.x FROM events, unnest(params) AS u (x)", {"events.params > x"}, id="unnest with column"),
-        pytest.param("postgres", "SELECT s.n FROM orders o, LATERAL (SELECT c.name AS n FROM customers c WHERE c.id = o.id) s", {"customers.name > n"}, id="lateral"),
+        pytest.param(
+            "snowflake",
+            "SELECT f.value:x::string AS v FROM events e, LATERAL FLATTEN(input => e.params) f",
+            {"events.params > v"},
+            id="lateral flatten",
+        ),
+        pytest.param(
+            "snowflake",
+            "SELECT g.index AS i FROM events e, TABLE(FLATTEN(e.params)) g",
+            {"events.params > i"},
+            id="table flatten",
+        ),
+        pytest.param(
+            "snowflake", "SELECT device:os.name::string AS os FROM events", {"events.device > os"}, id="variant path"
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT p.key AS k, device.os AS os FROM events, UNNEST(params) AS p",
+            {"events.params > k", "events.device > os"},
+            id="unnest",
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT p, i FROM events AS e, UNNEST(e.params) AS p WITH OFFSET AS i",
+            {"events.params > p"},
+            id="offset has no source",
+        ),
+        pytest.param(
+            "bigquery", "SELECT p.key AS k FROM events AS e, e.params AS p", {"events.params > k"}, id="implicit unnest"
+        ),
+        pytest.param(
+            "bigquery", "SELECT params[OFFSET(0)].key AS k FROM events", {"events.params > k"}, id="array access"
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT STRUCT(id, kind AS k) AS s FROM events",
+            {"events.id > s", "events.kind > s"},
+            id="struct",
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT to_json_string(e) AS j FROM wide AS e",
+            {"wide.a > j", "wide.b > j", "wide.c > j"},
+            id="whole row",
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT ARRAY(SELECT x.v FROM UNNEST(params) AS x) AS vs FROM events",
+            {"events.params > vs"},
+            id="array subquery",
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT x.* FROM (SELECT device AS d FROM events) AS x",
+            {"events.device > d"},
+            id="star of a derived table",
+        ),
+        pytest.param(
+            "spark",
+            "SELECT id, k, v FROM events LATERAL VIEW OUTER explode(params) p AS k, v",
+            {"events.id > id", "events.params > k", "events.params > v"},
+            id="lateral view",
+        ),
+        pytest.param(
+            "hive",
+            "SELECT i.x FROM events LATERAL VIEW json_tuple(params, 'x', 'y') i AS x, y",
+            {"events.params > x"},
+            id="json tuple",
+        ),
+        pytest.param(
+            "databricks",
+            "SELECT explode(params) AS (k, v) FROM events",
+            {"events.params > k", "events.params > v"},
+            id="several names",
+        ),
+        pytest.param(
+            "spark",
+            "SELECT transform(params, p -> p.x + id) AS t FROM events",
+            {"events.params > t", "events.id > t"},
+            id="lambda",
+        ),
+        pytest.param(
+            "postgres",
+            "SELECT u.x FROM events, unnest(params) AS u (x)",
+            {"events.params > x"},
+            id="unnest with column",
+        ),
+        pytest.param(
+            "postgres",
+            "SELECT s.n FROM orders o, LATERAL (SELECT c.name AS n FROM customers c WHERE c.id = o.id) s",
+            {"customers.name > n"},
+            id="lateral",
+        ),
         pytest.param("postgres", "SELECT device ->> 'os' AS os FROM events", {"events.device > os"}, id="json"),
-        pytest.param("postgres", "SELECT DISTINCT ON (kind) id FROM events ORDER BY kind, at", {"events.id > id"}, id="distinct on"),
-        pytest.param("postgres", "SELECT sum(a) FILTER (WHERE b > 1) AS x FROM wide", {"wide.a > x", "wide.b > x"}, id="aggregate filter"),
+        pytest.param(
+            "postgres",
+            "SELECT DISTINCT ON (kind) id FROM events ORDER BY kind, at",
+            {"events.id > id"},
+            id="distinct on",
+        ),
+        pytest.param(
+            "postgres",
+            "SELECT sum(a) FILTER (WHERE b > 1) AS x FROM wide",
+            {"wide.a > x", "wide.b > x"},
+            id="aggregate filter",
+        ),
         pytest.param("postgres", "SELECT g.i FROM generate_series(1, 3) AS g (i)", set(), id="series"),
-        pytest.param("redshift", "SELECT a + 1 AS p, p * 2 AS q FROM wide", {"wide.a > p", "wide.a > q"}, id="lateral alias"),
-        pytest.param("redshift", "SELECT a + 1 AS b, b AS q FROM wide", {"wide.a > b", "wide.b > q"}, id="a column before an alias"),
-        pytest.param("bigquery", "SELECT id AS x FROM events QUALIFY row_number() OVER (PARTITION BY kind ORDER BY at) = 1", {"events.id > x"}, id="qualify"),
+        pytest.param(
+            "redshift", "SELECT a + 1 AS p, p * 2 AS q FROM wide", {"wide.a > p", "wide.a > q"}, id="lateral alias"
+        ),
+        pytest.param(
+            "redshift",
+            "SELECT a + 1 AS b, b AS q FROM wide",
+            {"wide.a > b", "wide.b > q"},
+            id="a column before an alias",
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT id AS x FROM events QUALIFY row_number() OVER (PARTITION BY kind ORDER BY at) = 1",
+            {"events.id > x"},
+            id="qualify",
+        ),
         pytest.param("duckdb", "FROM wide SELECT a", {"wide.a > a"}, id="from first"),
         pytest.param("duckdb", "FROM wide", {"wide.a > a", "wide.b > b", "wide.c > c"}, id="from alone"),
-        pytest.param("spark", "SELECT o.* FROM orders o LEFT SEMI JOIN wide ON a = id", {f"orders.{c} > {c}" for c in SHOP["orders"]}, id="semi join"),
-        pytest.param("snowflake", "SELECT * FROM (SELECT a, b, c FROM wide) PIVOT (sum(b) FOR c IN ('x', 'y')) AS p (a, x, y)", {"wide.a > a", "wide.b > x", "wide.b > y"}, id="pivot"),
-        pytest.param("bigquery", "SELECT * FROM wide PIVOT (sum(b) AS s FOR c IN ('x' AS x, 'y' AS y))", {"wide.a > a", "wide.b > s_x", "wide.b > s_y"}, id="pivot names"),
-        pytest.param("snowflake", "SELECT a, n, v FROM wide UNPIVOT (v FOR n IN (b, c))", {"wide.a > a", "wide.b > v", "wide.c > v"}, id="unpivot"),
-        pytest.param("duckdb", "SELECT * FROM (UNPIVOT wide ON b, c INTO NAME n VALUE v)", {"wide.a > a", "wide.b > v", "wide.c > v"}, id="unpivot statement"),
-        pytest.param("snowflake", "SELECT datediff(day, placed_at, at) AS d FROM orders, events", {"orders.placed_at > d", "events.at > d"}, id="time unit"),
-        pytest.param("redshift", "SELECT my_date_diff(month, placed_at) AS d FROM nobody", {"nobody.placed_at > d"}, id="time unit in an unknown function"),
+        pytest.param(
+            "spark",
+            "SELECT o.* FROM orders o LEFT SEMI JOIN wide ON a = id",
+            {f"orders.{c} > {c}" for c in SHOP["orders"]},
+            id="semi join",
+        ),
+        pytest.param(
+            "snowflake",
+            "SELECT * FROM (SELECT a, b, c FROM wide) PIVOT (sum(b) FOR c IN ('x', 'y')) AS p (a, x, y)",
+            {"wide.a > a", "wide.b > x", "wide.b > y"},
+            id="pivot",
+        ),
+        pytest.param(
+            "bigquery",
+            "SELECT * FROM wide PIVOT (sum(b) AS s FOR c IN ('x' AS x, 'y' AS y))",
+            {"wide.a > a", "wide.b > s_x", "wide.b > s_y"},
+            id="pivot names",
+        ),
+        pytest.param(
+            "snowflake",
+            "SELECT a, n, v FROM wide UNPIVOT (v FOR n IN (b, c))",
+            {"wide.a > a", "wide.b > v", "wide.c > v"},
+            id="unpivot",
+        ),
+        pytest.param(
+            "duckdb",
+            "SELECT * FROM (UNPIVOT wide ON b, c INTO NAME n VALUE v)",
+            {"wide.a > a", "wide.b > v", "wide.c > v"},
+            id="unpivot statement",
+        ),
+        pytest.param(
+            "snowflake",
+            "SELECT datediff(day, placed_at, at) AS d FROM orders, events",
+            {"orders.placed_at > d", "events.at > d"},
+            id="time unit",
+        ),
+        pytest.param(
+            "redshift",
+            "SELECT my_date_diff(month, placed_at) AS d FROM nobody",
+            {"nobody.placed_at > d"},
+            id="time unit in an unknown function",
+        ),
         pytest.param("bigquery", "SELECT id, _PARTITIONTIME AS p FROM nobody", {"nobody.id > id"}, id="pseudo column"),
         pytest.param("snowflake", "SELECT a FROM TABLE('WIDE')", {"wide.a > a"}, id="table by its name in a string"),
         pytest.param("snowflake", "SELECT a FROM IDENTIFIER('wide')", {"wide.a > a"}, id="identifier"),
         pytest.param("snowflake", "SELECT a FROM wide AT (OFFSET => -60) AS w", {"wide.a > a"}, id="time travel"),
     ],
-)  # fmt: skip
+)
 def test_construct_of_a_dialect(dialect: str, sql: str, expected: set[str]) -> None:
     assert flows(sql, dialect) == expected
 

@@ -46,7 +46,8 @@ EVERYWHERE = {
         {"orders.total > report.amount"},
     ),
     "insert from common table expressions": (
-        "INSERT INTO report (id) WITH a AS (SELECT id AS x FROM orders), b AS (SELECT x + 1 AS y FROM a) SELECT y FROM b",
+        "INSERT INTO report (id) "
+        "WITH a AS (SELECT id AS x FROM orders), b AS (SELECT x + 1 AS y FROM a) SELECT y FROM b",
         {"orders > report"},
         {"orders.id > report.id"},
     ),
