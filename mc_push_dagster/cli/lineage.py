@@ -106,7 +106,8 @@ def _explain_text(sql: str, dialect: str, *, database: str | None, schema: str |
 
 def _explain_table(table: str, config_path: Path | None, hours: int) -> None:
     from mc_push_dagster.cli.options import open_config
-    from mc_push_dagster.lineage import Graph, Skipped, derive
+    from mc_push_dagster.flow.written import derived
+    from mc_push_dagster.lineage import Graph, Skipped
     from mc_push_dagster.lineage.explaining import of_edges
     from mc_push_dagster.model import EvidenceKind, Gap, TablePattern, Window
 
@@ -121,7 +122,7 @@ def _explain_table(table: str, config_path: Path | None, hours: int) -> None:
     graph = Graph()
     native = (item for item in warehouse.lineage(window) if not isinstance(item, Gap))
     graph.extend(e for e in native if pattern.matches(e.destination))
-    for item in derive(chain(views, _queries(warehouse, window)), dialect=warehouse.dialect, catalog=catalog):
+    for item in derived(warehouse, chain(views, _queries(warehouse, window)), catalog=catalog):
         if not isinstance(item, Skipped) and pattern.matches(item.destination):
             graph.add(item)
     edges = list(graph.edges())

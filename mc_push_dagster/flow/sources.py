@@ -10,6 +10,7 @@ from mc_push_dagster.flow.collect import snapshots
 from mc_push_dagster.flow.drift import schema_digest
 from mc_push_dagster.flow.lineage_push import Item
 from mc_push_dagster.flow.run import Run
+from mc_push_dagster.flow.written import derived
 from mc_push_dagster.ledger import LedgerCatalog
 from mc_push_dagster.lineage.statement import Statement
 from mc_push_dagster.model import Gap, TableSnapshot, Window
@@ -20,8 +21,6 @@ def lineage_items(run: Run, window: Window) -> Iterator[Item]:
 
     A ledger that knows no catalog yet is given one first, so that lineage alone works, too.
     """
-    from mc_push_dagster.lineage import derive  # sqlglot costs 0.15 s
-
     warehouse = run.kit.warehouse
     if run.kit.ledger.table_count(run.target_uuid) == 0:
         for item in note_catalog(run, snapshots(warehouse)):
@@ -31,7 +30,7 @@ def lineage_items(run: Run, window: Window) -> Iterator[Item]:
     gaps: list[Gap] = []
     statements = chain(_views(run, gaps), _queries(run, window))
     catalog = LedgerCatalog(run.kit.ledger, run.target_uuid)
-    yield from derive(statements, dialect=warehouse.dialect, catalog=catalog)
+    yield from derived(warehouse, statements, catalog=catalog)
     yield from gaps
 
 

@@ -44,9 +44,13 @@ class Names:
     """
 
     shape: Shape = "iomete"
+    home: str = SESSION_CATALOG
+    """The catalog that queries do not name."""
+    others: tuple[str, ...] = ()
+    """Further catalogs that are read."""
 
     def place(self, catalog: str, namespace: str) -> Place:
-        if self.shape == "catalog" or catalog != SESSION_CATALOG:
+        if self.shape == "catalog" or catalog != self.home:
             return Place(catalog, namespace, catalog, namespace)
         return Place(namespace, "default" if self.shape == "iomete" else namespace, catalog, namespace)
 
@@ -58,15 +62,18 @@ class Names:
         if len(parts) < 2:
             return None
         if len(parts) == 2:
-            return self.ref(SESSION_CATALOG, parts[0], parts[1])
+            return self.ref(self.home, parts[0], parts[1])
         return self.ref(parts[0], ".".join(parts[1:-1]), parts[-1])
 
-    def session(self, namespace: str | None) -> tuple[str | None, str | None]:
-        """Database and schema by which a query's unqualified names resolve in a session that uses `namespace`."""
-        if namespace is None:
-            return None, None
-        place = self.place(SESSION_CATALOG, namespace)
-        return place.database, place.schema
+    def written(self, ref: TableRef) -> TableRef:
+        """Catalog, database and table of what is pushed as `ref`."""
+        if self.shape == "catalog" or ref.database in self.others:
+            return ref
+        return TableRef(database=self.home, schema=ref.database, name=ref.name)
+
+    def pushed(self, written: TableRef) -> TableRef:
+        """What is pushed for a table by its catalog, database and name."""
+        return self.ref(written.database, written.schema, written.name)
 
 
 def distinct(places: list[Place]) -> list[Place]:

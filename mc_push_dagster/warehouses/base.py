@@ -31,6 +31,7 @@ from mc_push_dagster.model import (
     QueryRecord,
     Scope,
     TableColumns,
+    TableRef,
     TableSnapshot,
     Window,
 )
@@ -94,9 +95,10 @@ class Settings(BaseModel):
 class Warehouse(ABC):
     """One warehouse, read-only.
 
-    Streams are lazy and ordered: `tables()` and `columns()` each yield in ascending order of `(database, schema, name)` by
-    code point, so that they can be joined without holding either in memory. A part that cannot be read is yielded as a `Gap`
-    and the rest goes on; only what makes reading pointless (no connection, wrong password) is raised.
+    Streams are lazy and ordered: `tables()` and `columns()` each yield in ascending order of `(database, schema,
+    name)` by code point, so that they can be joined without holding either in memory. A part that cannot be read is
+    yielded as a `Gap` and the rest goes on; only what makes reading pointless (no connection, wrong password) is
+    raised.
     """
 
     name: ClassVar[str]
@@ -141,7 +143,8 @@ class Warehouse(ABC):
     def over(cls, resource: Any, *, scope: Scope | None = None, options: Any = None) -> Self:
         """Build the warehouse over a user's own resource, of what `lent.connect_through` understands.
 
-        `options` is an instance of `lent_settings` (or `settings`). Warehouses whose sessions need setting up override it.
+        `options` is an instance of `lent_settings` (or `settings`). Warehouses whose sessions need setting up
+        override it.
 
         Raises:
             FixConfiguration: if the resource cannot open a connection.
@@ -180,6 +183,14 @@ class Warehouse(ABC):
         """Try each capability by itself with the cheapest statement; never raises for a missing right."""
         return iter(())
 
+    def written(self, ref: TableRef) -> TableRef:
+        """The three parts by which SQL names the table that is pushed as `ref`; the same in most engines."""
+        return ref
+
+    def pushed(self, written: TableRef) -> TableRef:
+        """The parts that are pushed for the table that SQL names so: the reverse of `written`."""
+        return written
+
     def quote(self, identifier: str) -> str:
         """Return `identifier` quoted for this engine, embedded quotes doubled (ANSI; MySQL-like engines override)."""
         return '"' + identifier.replace('"', '""') + '"'
@@ -196,8 +207,8 @@ def scope_condition(
 ) -> str:
     """Return a SQL condition that `scope` sets on the three name columns, `TRUE` where it sets none.
 
-    `columns` are SQL expressions for database, schema and table name; `bind` takes a value, remembers it, and returns its
-    placeholder, so that values travel as bind parameters only.
+    `columns` are SQL expressions for database, schema and table name; `bind` takes a value, remembers it, and
+    returns its placeholder, so that values travel as bind parameters only.
     """
 
     def one(pattern: tuple[str, str, str]) -> str:

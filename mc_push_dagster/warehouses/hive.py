@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from itertools import groupby
@@ -33,10 +34,13 @@ from mc_push_dagster.model import (
 from mc_push_dagster.warehouses._halving import Unread
 from mc_push_dagster.warehouses._hive_catalog import DatabaseReader, HiveTable, quote
 from mc_push_dagster.warehouses._hive_log import HiveLog
-from mc_push_dagster.warehouses._spark_names import SESSION_CATALOG, Names, Place, distinct
+from mc_push_dagster.warehouses._spark_names import Names, Place, distinct
 from mc_push_dagster.warehouses._thrift import Session, StatementError
 from mc_push_dagster.warehouses._thrift_settings import ThriftSettings
 from mc_push_dagster.warehouses.base import YES, Access, Capability, Connect, Support, Warehouse, impossible, not_yet
+
+_CATALOG = "hive"
+"""Stands where other engines have a catalog; Hive's SQL never names it."""
 
 
 class HiveSettings(ThriftSettings):
@@ -87,7 +91,7 @@ class Hive(Warehouse):
         super().__init__(connect, scope=scope)
         self._settings = settings or HiveSettings(host="unknown")
         self._where = where or "HiveServer2"
-        self._names = Names(self._settings.names)
+        self._names = Names(self._settings.names, home=_CATALOG)
         log = self._settings.query_log
         self._log = HiveLog(log, zone=self._settings.zone) if log else None
 
@@ -97,6 +101,12 @@ class Hive(Warehouse):
 
     def quote(self, identifier: str) -> str:
         return quote(identifier)
+
+    def written(self, ref: TableRef) -> TableRef:
+        return self._names.written(ref)
+
+    def pushed(self, written: TableRef) -> TableRef:
+        return self._names.pushed(written)
 
     def tables(self) -> Iterator[TableSnapshot | Gap]:
         for place, item in self._read("tables"):
@@ -108,7 +118,8 @@ class Hive(Warehouse):
 
     def queries(self, window: Window) -> Iterator[QueryRecord]:
         if self._log is not None:
-            yield from self._log.records(window)
+            for record in self._log.records(window):
+                yield replace(record, database=_CATALOG)
 
     def lineage(self, window: Window) -> Iterator[LineageEdge | ColumnEdge | Gap]:
         """The tables that each view reads, by EXPLAIN DEPENDENCY, which executes nothing."""
@@ -139,7 +150,7 @@ class Hive(Warehouse):
                 continue
             database, _, name = table["tablename"].partition("@")
             yield LineageEdge(
-                source=self._names.ref(SESSION_CATALOG, database, name),
+                source=self._names.ref(_CATALOG, database, name),
                 destination=ref,
                 source_type=AssetType.VIEW if "VIEW" in table["tabletype"] else AssetType.TABLE,
                 destination_type=AssetType.VIEW,
@@ -186,7 +197,7 @@ class Hive(Warehouse):
             yield Session(connection, where=self._where)
 
     def _places(self, session: Session) -> Iterator[tuple[Place, DatabaseReader]]:
-        found = [self._names.place(SESSION_CATALOG, row[0]) for row in session.rows("SHOW DATABASES")]
+        found = [self._names.place(_CATALOG, row[0]) for row in session.rows("SHOW DATABASES")]
         for place in distinct(found):
             if self.scope.covers_schema(place.database, place.schema):
                 describe = self._settings.row_counts

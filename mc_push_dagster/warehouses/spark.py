@@ -29,6 +29,7 @@ from mc_push_dagster.model import (
     QueryRecord,
     Scope,
     TableColumns,
+    TableRef,
     TableSnapshot,
     Window,
 )
@@ -121,7 +122,8 @@ class Spark(Warehouse):
         # A plain factory of connections carries no address of ours: any will do for the other settings.
         self._settings = settings or SparkSettings(host="unknown")
         self._where = where or "the Thrift server"
-        self._names = Names(self._settings.names)
+        others = tuple(c for c in self._settings.catalogs if c != SESSION_CATALOG)
+        self._names = Names(self._settings.names, others=others)
         self._log = self._event_log()
 
     @classmethod
@@ -130,6 +132,12 @@ class Spark(Warehouse):
 
     def quote(self, identifier: str) -> str:
         return quote(identifier)
+
+    def written(self, ref: TableRef) -> TableRef:
+        return self._names.written(ref)
+
+    def pushed(self, written: TableRef) -> TableRef:
+        return self._names.pushed(written)
 
     # -- catalog --------------------------------------------------------------------------------------------------
 
@@ -188,8 +196,7 @@ class Spark(Warehouse):
         if self._log is None:
             return
         for operation in self._log.operations(window):
-            database, schema = self._names.session(operation.namespace)
-            yield replace(operation.record, database=database, schema=schema)
+            yield replace(operation.record, database=SESSION_CATALOG, schema=operation.namespace)
 
     def lineage(self, window: Window) -> Iterator[LineageEdge | ColumnEdge | Gap]:
         """Edges of the statements that ended in `window`, from their analysed plans, and of all views in scope."""

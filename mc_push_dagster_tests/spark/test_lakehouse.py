@@ -330,7 +330,7 @@ def test_the_servers_log_is_the_query_log_of_users_and_not_ours(engine: Engine, 
     engine.run(f"USE {db}", "SELECT a,\n  'ü' FROM t", user="ana")
     found = {q.text: q for q in warehouse.queries(everything())}
     mine = found["SELECT a,\n  'ü' FROM t"]
-    assert (mine.user, mine.database, mine.schema, mine.failed) == ("ana", db, "default", False)
+    assert (mine.user, mine.database, mine.schema, mine.failed) == ("ana", "spark_catalog", db, False)
     assert mine.started_at <= mine.ended_at <= datetime.now(UTC)
     assert not [text for text in found if "mc-push-dagster" in text or text.startswith("Listing ")]
     assert not [q for q in found.values() if q.user == "reader"], "our own sessions, the driver's USE included"

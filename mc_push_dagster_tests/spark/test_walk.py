@@ -124,6 +124,15 @@ def check_what_arrived(bodies: list[dict], home: Path) -> None:
         for source in event["sources"]
     }
     assert {("orders", "by_region"), ("orders", "europe")} <= edges
+    named = {
+        (node["database"], node["schema"], node["name"])
+        for b in bodies
+        if b["event_type"] in ("LINEAGE", "COLUMN_LINEAGE")
+        for event in b["events"]
+        for node in [*event["sources"], event["destination"]]
+    }
+    known = {(a["metadata"]["database"], a["metadata"]["schema"], a["metadata"]["name"]) for a in assets.values()}
+    assert named <= known, "lineage joins the catalog: no table goes by a name that was not pushed"
 
     queries = [e for b in bodies if b["event_type"] == "QUERY_LOG" for e in b["events"]]
     ours = {q["query_text"]: q for q in queries if q.get("user") == "walker"}

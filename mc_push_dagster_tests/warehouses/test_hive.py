@@ -262,6 +262,7 @@ def expected_log() -> Sequence[QueryRecord]:
                     ended_at=moment,
                     error_code=code[1] if code else None,
                     error_text=error,
+                    database="hive",
                 )
             )
     return found

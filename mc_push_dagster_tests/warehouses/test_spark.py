@@ -75,8 +75,8 @@ def expected_queries() -> list[QueryRecord]:
                 ended_at=datetime.fromtimestamp((event.get("finishTime") or event["closeTime"]) / 1000, UTC),
                 error_code=message[1 : message.index("]")] if message else None,
                 error_text=message.splitlines()[0].removesuffix(";") if message else None,
-                database=database,
-                schema="default" if database else None,
+                database="spark_catalog",
+                schema=database,
                 session_id=start["sessionId"],
             )
         )
