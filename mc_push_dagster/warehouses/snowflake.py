@@ -60,7 +60,6 @@ class Snowflake(Warehouse):
     log_type = "snowflake"
     settings = SnowflakeSettings
     lent_settings = SnowflakeOptions
-    lent_settings = SnowflakeOptions
     capabilities: ClassVar[Mapping[Capability, Support]] = {
         Capability.SCHEMA: YES,
         Capability.VIEW_TEXT: YES,
