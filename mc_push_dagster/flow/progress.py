@@ -9,7 +9,7 @@ class Progress(Protocol):
     """Is told of each piece of work done; the command line draws bars, Dagster logs, tests ignore."""
 
     def advance(self, step: str, done: int, total: int | None = None) -> None:
-        """`done` more items of `step` (`collected`, `sent`, `parsed` ...) are finished, of `total` where it is known."""
+        """`done` more items of `step` (`collected`, `sent` ...) are finished, of `total` where it is known."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Door in: one file an engine, loaded only when it is used.
 
-Third parties add a warehouse with an entry point in the group `mc_push_dagster.warehouses`: its name is the registry name,
-its value `module:Class`, the class a subclass of `mc_push_dagster.warehouses.base.Warehouse`.
+Third parties add a warehouse with an entry point in the group `mc_push_dagster.warehouses`: its name is the registry
+name, its value `module:Class`, the class a subclass of `mc_push_dagster.warehouses.base.Warehouse`.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class Warehouse(ABC):
         """The columns of every table and view in scope, ordered (see the class)."""
 
     def queries(self, window: Window) -> Iterator[QueryRecord]:
-        """The statements that ended in `window`, by their end; own statements are left out. Empty where there is no log."""
+        """The statements that ended in `window`, by their end, without our own. Empty where there is no log."""
         return iter(())
 
     def lineage(self, window: Window) -> Iterator[LineageEdge | ColumnEdge | Gap]:
@@ -197,7 +197,7 @@ class Warehouse(ABC):
 
 
 def like_pattern(glob: str, *, escape: str = "\\") -> str:
-    """Return the SQL LIKE pattern, lower-case, of a glob with `*` and `?`; to be bound, with `ESCAPE` set to `escape`."""
+    """Return the lower-case LIKE pattern of a glob with `*` and `?`; to be bound, with `ESCAPE` set to `escape`."""
     out = "".join(escape + c if c in ("%", "_", escape) else c for c in glob.lower())
     return out.replace("*", "%").replace("?", "_")
 
