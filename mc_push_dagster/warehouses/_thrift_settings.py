@@ -8,12 +8,44 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from mc_push_dagster.errors import FixAccess, MissingExtra, PushError
+from mc_push_dagster.errors import FixAccess, FixConfiguration, MissingExtra, PushError
 from mc_push_dagster.warehouses import _thrift_transport as wire
 from mc_push_dagster.warehouses.base import Settings
 
 
-class ThriftSettings(Settings):
+class ThriftOptions(Settings):
+    """What remains to be set where a user's own resource opens the connection."""
+
+    server_time_zone: str | None = Field(
+        default=None,
+        description="Zone of the server's clock, if not UTC, e.g. Europe/Berlin: times it prints are read with it.",
+    )
+
+    @field_validator("server_time_zone")
+    @classmethod
+    def _a_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                ZoneInfo(name)
+            except (ZoneInfoNotFoundError, ValueError) as error:
+                raise ValueError(f"no time zone {name!r}; write a name like Europe/Berlin") from error
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        return ZoneInfo(self.server_time_zone) if self.server_time_zone else None
+
+    @property
+    def where(self) -> str:
+        """The server, for messages."""
+        return "the Thrift server"
+
+    def connect(self) -> Any:
+        """Raises FixConfiguration: these options say nothing of a server."""
+        raise FixConfiguration("no connection: set `url` or `host`, or lend one with `connection_resource`")
+
+
+class ThriftSettings(ThriftOptions):
     """Where the Thrift server listens and who we are: `url` for HTTP, or `host` and `port` for the binary protocol."""
 
     url: str | None = Field(
@@ -33,10 +65,6 @@ class ThriftSettings(Settings):
     verify: bool = Field(default=True, description="False trusts any certificate: for tests only.")
     timeout_seconds: float = Field(default=300, gt=0, description="How long one answer may take.")
     database: str = Field(default="default", description="The database the session starts in.")
-    server_time_zone: str | None = Field(
-        default=None,
-        description="Zone of the server's clock, if not UTC, e.g. Europe/Berlin: times it prints are read with it.",
-    )
 
     @field_validator("url")
     @classmethod
@@ -50,16 +78,6 @@ class ThriftSettings(Settings):
             raise ValueError("user and password do not belong in the address; use `username` and `password`")
         return url
 
-    @field_validator("server_time_zone")
-    @classmethod
-    def _a_zone(cls, name: str | None) -> str | None:
-        if name is not None:
-            try:
-                ZoneInfo(name)
-            except (ZoneInfoNotFoundError, ValueError) as error:
-                raise ValueError(f"no time zone {name!r}; write a name like Europe/Berlin") from error
-        return name
-
     @model_validator(mode="after")
     def _one_way_in(self) -> ThriftSettings:
         if (self.url is None) == (self.host is None):
@@ -72,10 +90,6 @@ class ThriftSettings(Settings):
         if needs and (self.username is None or self.password is None):
             raise ValueError(f"auth {self.auth} needs `username` and `password`")
         return self
-
-    @property
-    def zone(self) -> ZoneInfo | None:
-        return ZoneInfo(self.server_time_zone) if self.server_time_zone else None
 
     @property
     def where(self) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
-from itertools import groupby
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -31,20 +29,21 @@ from mc_push_dagster.model import (
     TableSnapshot,
     Window,
 )
+from mc_push_dagster.warehouses._digests import digests
 from mc_push_dagster.warehouses._halving import Unread
 from mc_push_dagster.warehouses._hive_catalog import DatabaseReader, HiveTable, quote
 from mc_push_dagster.warehouses._hive_log import HiveLog
 from mc_push_dagster.warehouses._spark_names import Names, Place, distinct
 from mc_push_dagster.warehouses._thrift import Session, StatementError
-from mc_push_dagster.warehouses._thrift_settings import ThriftSettings
+from mc_push_dagster.warehouses._thrift_settings import ThriftOptions, ThriftSettings
 from mc_push_dagster.warehouses.base import YES, Access, Capability, Connect, Support, Warehouse, impossible, not_yet
 
 _CATALOG = "hive"
 """Stands where other engines have a catalog; Hive's SQL never names it."""
 
 
-class HiveSettings(ThriftSettings):
-    """The server, and where its log files lie."""
+class HiveOptions(ThriftOptions):
+    """Under which names tables are pushed, and where the server's log files lie."""
 
     names: Literal["hive", "iomete"] = Field(
         default="hive",
@@ -58,6 +57,10 @@ class HiveSettings(ThriftSettings):
     )
 
 
+class HiveSettings(ThriftSettings, HiveOptions):
+    """The server, and where its log files lie."""
+
+
 class Hive(Warehouse):
     """Hive over Thrift. `connect` opens a pyhive connection (or anything with its `client` and `sessionHandle`)."""
 
@@ -66,6 +69,7 @@ class Hive(Warehouse):
     resource_type = "data-lake"
     log_type = "hive-s3"
     settings = HiveSettings
+    lent_settings = HiveOptions
     drift_interval = timedelta(minutes=15)
     statement_budget = (
         "Per database about 12 remote calls (SHOW TABLE EXTENDED, GetTables, GetColumns), a DESCRIBE a view, and with "
@@ -85,19 +89,17 @@ class Hive(Warehouse):
         Capability.DRIFT: YES,
     }
 
-    def __init__(
-        self, connect: Connect, *, scope: Scope | None = None, settings: HiveSettings | None = None, where: str = ""
-    ) -> None:
+    def __init__(self, connect: Connect, *, scope: Scope | None = None, settings: HiveOptions | None = None) -> None:
         super().__init__(connect, scope=scope)
-        self._settings = settings or HiveSettings(host="unknown")
-        self._where = where or "HiveServer2"
+        self._settings = settings or HiveOptions()
         self._names = Names(self._settings.names, home=_CATALOG)
         log = self._settings.query_log
         self._log = HiveLog(log, zone=self._settings.zone) if log else None
 
     @classmethod
-    def from_settings(cls, settings: HiveSettings, *, scope: Scope) -> Self:
-        return cls(settings.connect, scope=scope, settings=settings, where=settings.where)
+    def from_settings(cls, settings: HiveOptions | None, *, scope: Scope) -> Self:
+        settings = settings or HiveOptions()
+        return cls(settings.connect, scope=scope, settings=settings)
 
     def quote(self, identifier: str) -> str:
         return quote(identifier)
@@ -159,21 +161,7 @@ class Hive(Warehouse):
 
     def fingerprints(self) -> Iterator[Fingerprint | Gap]:
         """A digest of each database's columns; costs what `columns()` costs."""
-        gaps: list[Gap] = []
-
-        def readable() -> Iterator[TableColumns]:
-            for item in self.columns():
-                if isinstance(item, Gap):
-                    gaps.append(item)
-                else:
-                    yield item
-
-        for database, tables in groupby(readable(), key=lambda t: t.ref.database):
-            digest = sha256()
-            for table in tables:
-                digest.update(repr((table.ref.parts, [(c.name, c.type) for c in table.columns])).encode())
-            yield Fingerprint(database=database, digest=digest.hexdigest())
-        yield from gaps
+        yield from digests(self.columns())
 
     def check_access(self) -> Iterator[Access]:
         """One answer a capability; all but the query log come from the same bulk calls."""
@@ -194,7 +182,7 @@ class Hive(Warehouse):
     @contextmanager
     def _session(self) -> Iterator[Session]:
         with self.connection() as connection:
-            yield Session(connection, where=self._where)
+            yield Session(connection, where=self._settings.where)
 
     def _places(self, session: Session) -> Iterator[tuple[Place, DatabaseReader]]:
         found = [self._names.place(_CATALOG, row[0]) for row in session.rows("SHOW DATABASES")]

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
-from itertools import groupby
 from typing import Any, ClassVar, Self
 
 from pydantic import Field
@@ -33,6 +31,7 @@ from mc_push_dagster.model import (
     TableSnapshot,
     Window,
 )
+from mc_push_dagster.warehouses._digests import digests
 from mc_push_dagster.warehouses._halving import Unread
 from mc_push_dagster.warehouses._spark_catalog import SchemaReader, quote, unquoted
 from mc_push_dagster.warehouses._spark_eventlog import EventLog, Operation
@@ -41,7 +40,7 @@ from mc_push_dagster.warehouses._spark_lineage import PlanReader
 from mc_push_dagster.warehouses._spark_measures import FileMeasures
 from mc_push_dagster.warehouses._spark_names import SESSION_CATALOG, Names, Place, Shape, distinct
 from mc_push_dagster.warehouses._thrift import Session, StatementError
-from mc_push_dagster.warehouses._thrift_settings import ThriftSettings
+from mc_push_dagster.warehouses._thrift_settings import ThriftOptions, ThriftSettings
 from mc_push_dagster.warehouses.base import (
     YES,
     Access,
@@ -63,8 +62,8 @@ _FROM_CATALOG = (
 )
 
 
-class SparkSettings(ThriftSettings):
-    """The lakehouse, its catalogs, and where its event logs lie."""
+class SparkOptions(ThriftOptions):
+    """Which catalogs, under which names, and where the event logs lie."""
 
     catalogs: tuple[str, ...] = Field(default=(SESSION_CATALOG,), description="Which catalogs are read.")
     names: Shape = Field(
@@ -88,6 +87,10 @@ class SparkSettings(ThriftSettings):
     )
 
 
+class SparkSettings(ThriftSettings, SparkOptions):
+    """The server, its catalogs, and where its event logs lie."""
+
+
 class Spark(Warehouse):
     """Spark over Thrift. `connect` opens a pyhive connection (or anything with its `client` and `sessionHandle`)."""
 
@@ -96,6 +99,7 @@ class Spark(Warehouse):
     resource_type = "spark"
     log_type = "databricks-metastore-sql-warehouse"
     settings = SparkSettings
+    lent_settings = SparkOptions
     drift_interval = timedelta(minutes=15)
     statement_budget = (
         "Per schema 8 to 12 remote calls whatever its size (GetColumns, SHOW TABLE EXTENDED, and GetTables where "
@@ -115,20 +119,17 @@ class Spark(Warehouse):
         Capability.DRIFT: YES,
     }
 
-    def __init__(
-        self, connect: Connect, *, scope: Scope | None = None, settings: SparkSettings | None = None, where: str = ""
-    ) -> None:
+    def __init__(self, connect: Connect, *, scope: Scope | None = None, settings: SparkOptions | None = None) -> None:
         super().__init__(connect, scope=scope)
-        # A plain factory of connections carries no address of ours: any will do for the other settings.
-        self._settings = settings or SparkSettings(host="unknown")
-        self._where = where or "the Thrift server"
+        self._settings = settings or SparkOptions()
         others = tuple(c for c in self._settings.catalogs if c != SESSION_CATALOG)
         self._names = Names(self._settings.names, others=others)
         self._log = self._event_log()
 
     @classmethod
-    def from_settings(cls, settings: SparkSettings, *, scope: Scope) -> Self:
-        return cls(settings.connect, scope=scope, settings=settings, where=settings.where)
+    def from_settings(cls, settings: SparkOptions | None, *, scope: Scope) -> Self:
+        settings = settings or SparkOptions()
+        return cls(settings.connect, scope=scope, settings=settings)
 
     def quote(self, identifier: str) -> str:
         return quote(identifier)
@@ -174,21 +175,7 @@ class Spark(Warehouse):
 
     def fingerprints(self) -> Iterator[Fingerprint | Gap]:
         """A digest of each database's columns; costs what `columns()` costs."""
-        items: list[Gap] = []
-
-        def readable() -> Iterator[TableColumns]:
-            for item in self.columns():
-                if isinstance(item, Gap):
-                    items.append(item)
-                else:
-                    yield item
-
-        for database, tables in groupby(readable(), key=lambda t: t.ref.database):
-            digest = sha256()
-            for table in tables:
-                digest.update(repr((table.ref.parts, [(c.name, c.type) for c in table.columns])).encode())
-            yield Fingerprint(database=database, digest=digest.hexdigest())
-        yield from items
+        yield from digests(self.columns())
 
     # -- query log and lineage ------------------------------------------------------------------------------------
 
@@ -275,7 +262,7 @@ class Spark(Warehouse):
     @contextmanager
     def _session(self) -> Iterator[Session]:
         with self.connection() as connection:
-            yield Session(connection, where=self._where)
+            yield Session(connection, where=self._settings.where)
 
     def _reader(self, session: Session, place: Place) -> SchemaReader:
         return SchemaReader(session, place.catalog, place.namespace, zone=self._settings.zone)

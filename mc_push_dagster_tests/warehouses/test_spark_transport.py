@@ -18,7 +18,7 @@ from mc_push_dagster.flow.collect import snapshots
 from mc_push_dagster.model import Gap, Scope, TablePattern
 from mc_push_dagster.warehouses._spark_catalog import name_patterns, quote, unquoted
 from mc_push_dagster.warehouses._thrift import Session, StatementError, first_sentence, pattern
-from mc_push_dagster.warehouses.spark import Spark, SparkSettings
+from mc_push_dagster.warehouses.spark import Spark, SparkOptions, SparkSettings
 from mc_push_dagster_tests.spark.engine import free_port
 from mc_push_dagster_tests.spark.replay import Answers, RefusedError, over_http
 
@@ -215,6 +215,19 @@ def test_https_to_a_plain_server_and_http_to_a_tls_server_are_told(certificate):
 
 
 # Settings
+
+
+def test_a_users_own_connections_serve_without_an_address_of_ours():
+    """Any factory of pyhive connections: a Dagster resource, a pool, a function."""
+    lake = Lakehouse(["t"])
+    with over_http(lake.answers) as url:
+        mine = SparkSettings.model_validate({"url": url, "username": "alice", "password": "pw"})
+        lent = Spark.over(mine.connect, options=SparkOptions(names="hive"))
+        [table] = [item for item in snapshots(lent) if not isinstance(item, Gap)]
+        assert (table.ref.database, table.ref.schema) == ("d", "d")
+        assert len(list(Spark(mine.connect).tables())) == 1
+    with pytest.raises(FixConfiguration, match="set `url` or `host`"):
+        list(Spark.from_settings(SparkOptions(), scope=Scope()).tables())
 
 
 @pytest.mark.parametrize(
