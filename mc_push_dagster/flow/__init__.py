@@ -1,1 +1,1 @@
-"""The data's way, one step a file: collect, events, batch, outbox, deliver, verify; `push` walks it, `drift` watches."""
+"""The data's way, one step a file: collect, events, batch, outbox, deliver, verify; `push` walks it."""
