@@ -147,8 +147,6 @@ def parse(data: Any, *, source: str) -> PushConfig:
     Raises:
         FixConfiguration: if it is not a mapping or does not validate.
     """
-    if isinstance(data, Mapping) and "attributes" in data and "type" in data:
-        data = data["attributes"]
     if not isinstance(data, Mapping):
         raise FixConfiguration(f"{source}: expected a mapping with `name` and `warehouse`")
     try:
@@ -170,9 +168,27 @@ def read(path: Path, *, environment: Mapping[str, str] = os.environ) -> PushConf
     except UnicodeDecodeError as error:
         raise FixConfiguration(f"{path} is not YAML: it is not UTF-8 text") from error
     try:
-        return parse(_fill_in(yaml.safe_load(text), environment), source=str(path))
+        return parse(_fill_in(_ours(yaml.safe_load(text), path), environment), source=str(path))
     except yaml.YAMLError as error:
         raise FixConfiguration(f"{path} is not YAML: {_yaml_reason(error)}") from error
+
+
+def _ours(data: Any, path: Path) -> Any:
+    """What of a file is ours: of a Dagster component's attributes those of `PushConfig`, of any other file all.
+
+    Dagster's own attributes may hold templates that only Dagster can fill in.
+    """
+    if not isinstance(data, Mapping):
+        return data
+    if "attributes" in data and "type" in data:
+        data = data["attributes"]
+        return {k: v for k, v in data.items() if k in PushConfig.model_fields} if isinstance(data, Mapping) else data
+    if unknown := [key for key in data if key not in PushConfig.model_fields]:
+        raise FixConfiguration(
+            f"{path}: unknown setting {unknown[0]!r}; known are {', '.join(PushConfig.model_fields)} "
+            "(what only Dagster needs stands in a component's defs.yaml)"
+        )
+    return data
 
 
 def _yaml_reason(error: yaml.YAMLError) -> str:
