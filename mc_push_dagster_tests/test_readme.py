@@ -75,7 +75,7 @@ def test_a_documented_command_works_and_prints_what_the_page_shows(command: str,
     done = subprocess.run(
         [".venv/bin/mc-push", *words[1:]],
         cwd=workshop,
-        env=environment | {"COLUMNS": "120", "NO_COLOR": "1"},
+        env=environment | {"COLUMNS": "100", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=170,
