@@ -185,11 +185,12 @@ def _lexeme(token: Token, source: str, gap: str) -> Lexeme | None:
 
 def _may_follow(last: Lexeme | None, lexeme: Lexeme) -> bool:
     """False where a quote was closed too early or opened too late (`'it's'`, `don't`), and at foreign comments."""
-    if (last is None or "\n" in lexeme.gap) and lexeme.kind is Kind.MARK and lexeme.source.startswith(("#", "//")):
+    begins = last is None or "\n" in lexeme.gap
+    if begins and lexeme.kind is Kind.MARK and lexeme.source.startswith(("#", "//")):
         return False
     if last is None or not lexeme.glued:
         return True
-    if last.source == lexeme.source == "/" and "\n" in last.gap:
+    if last.source == lexeme.source == "/":
         return False
     if last.kind is Kind.TEXT:
         return lexeme.kind not in (Kind.WORD, Kind.NUMBER)

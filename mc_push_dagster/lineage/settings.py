@@ -18,7 +18,7 @@ _GIVES_IN_COPY = frozenset({*_GIVES, "AS"})
 _PLAIN = frozenset({"NULL", "TRUE", "FALSE", "DISABLE", "NONE", "DEFAULT", "EXPIRE", "NEVER", "POLICY", "OPTION"})
 _QUERIES = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "FROM", "VALUES", "REPLACE", "PIVOT"})
 _NAMING = frozenset({"SEARCH_PATH", "SCHEMA", "CATALOG", "ROLE", "DATABASE", "CURRENT_SCHEMA", "DATASET_ID"})
-_BARE_COMMANDS = frozenset({"ADD", "DFS", "SOURCE", "LIST", "DELETE"})
+_BARE_COMMANDS = frozenset({"ADD", "LIST", "DELETE"})
 _RESOURCES = frozenset({"JAR", "JARS", "FILE", "FILES", "ARCHIVE", "ARCHIVES"})
 
 
@@ -33,6 +33,8 @@ def bare_values_from(found: Sequence[Lexeme], start: int, syntax: Syntax) -> int
     """Where the rest of a statement is one value without quotes: after `SET x =`, `ADD JAR`."""
     first = found[start].value if start < len(found) else ""
     second = found[start + 1].value if start + 1 < len(found) else ""
+    if first.startswith("ADD ") and start + 1 < len(found):
+        return start + 1
     if first in _BARE_COMMANDS and second in _RESOURCES and start + 2 < len(found):
         return start + 2
     if first != "SET" or second in _NAMING:
@@ -78,6 +80,8 @@ def _is_given(found: Sequence[Lexeme], at: int, start: int, first: str) -> bool:
     if before.kind is Kind.WORD and before.value in _TAKING and found[at].source not in _GIVES:
         # A column may be called `password`: its type follows, in parentheses.
         return first in ("CREATE", "ALTER") and not any(x.value == "TABLE" for x in found[start + 1 : start + 5])
+    if before.kind is Kind.WORD and _SENSITIVE.search(before.value) and found[at - 2].source in (",", "("):
+        return first == "CREATE" and any(x.value == "SECRET" for x in found[start + 1 : start + 6])
     if before.value == "BY" and at - 2 > start and found[at - 2].value == "IDENTIFIED":
         return True
     gives = _GIVES_IN_COPY if first in ("COPY", "UNLOAD") else _GIVES

@@ -15,7 +15,6 @@ _CLAUSES = frozenset(
     }
 )
 _QUERY_STARTS = frozenset({"SELECT", "FROM", "WITH", "PIVOT", "UNPIVOT", "INSERT", "MERGE", "UPDATE", "DELETE"})
-_CODE_WORDS = frozenset({"PROCEDURE", "FUNCTION", "TASK"})
 _NAME_BEFORE = frozenset({"FROM", "JOIN", "INTO", "TABLE", "UPDATE", "VIEW", "EXISTS", "USING", "OVERWRITE", ","})
 _COMPARED_IN = frozenset({"WHERE", "ON", "HAVING", "QUALIFY", "WHEN"})
 _COMPARING = frozenset({"=", "<>", "!=", "==", "<=>", "LIKE", "ILIKE", "IN", "("})
@@ -143,5 +142,5 @@ class Surroundings:
                     break
                 words.append(self._found[i].value if self._found[i].kind is Kind.WORD else "")
             language = words[words.index("LANGUAGE") + 1] if "LANGUAGE" in words[:-1] else "SQL"
-            self._code = language if words[:1] == ["CREATE"] and _CODE_WORDS & set(words[1:6]) else ""
+            self._code = language if words[:1] == ["CREATE"] and "PROCEDURE" in words[1:6] else ""
         return self._code
