@@ -60,9 +60,18 @@ class OverQuota(WarehouseUnavailable):
 UNREADABLE = (Denied, Missing, StatementFailed, TooLong, TooMuch, OverQuota)
 """What ends the reading of one place and not of the others."""
 
-_QUOTA = {"quotaExceeded", "billingTierLimitExceeded", "rateLimitExceeded", "jobRateLimitExceeded"}
+_QUOTA = {"quotaExceeded", "billingTierLimitExceeded"}
 _TOO_MUCH = {"responseTooLarge", "resourcesExceeded"}
-_BUSY = {"backendError", "internalError", "jobBackendError", "jobInternalError", "tableUnavailable", "badGateway"}
+_BUSY = {
+    "backendError",
+    "badGateway",
+    "internalError",
+    "jobBackendError",
+    "jobInternalError",
+    "jobRateLimitExceeded",
+    "rateLimitExceeded",
+    "tableUnavailable",
+}
 
 
 def driver_errors() -> tuple[type[Exception], ...]:
@@ -132,6 +141,8 @@ class Reader:
     options: BigQueryOptions
     sleep: Callable[[float], None] = time.sleep
     job_attempts: int = 3
+    first_wait: float = 1.0
+    """Seconds before a request is sent a second time; doubled for each further attempt."""
     counts: Counts = field(default_factory=Counts)
     _client: Any = None
 
@@ -177,8 +188,9 @@ class Reader:
                     yield from page
                 return
             except driver_errors() as error:
-                # A job that failed by BigQuery's own fault is started anew; its HTTP errors were retried already.
-                if begun or attempt == self.job_attempts or not reason_of(error).startswith(("job", "backend")):
+                # A job that failed by BigQuery's own fault is started anew (reasons jobBackendError, jobInternalError,
+                # jobRateLimitExceeded); HTTP errors were retried already.
+                if begun or attempt == self.job_attempts or not reason_of(error).startswith("job"):
                     raise translate(error) from error
                 self.sleep(float(2**attempt))
 
@@ -293,4 +305,5 @@ class Reader:
     def _retry(self) -> Any:
         from google.cloud.bigquery import DEFAULT_RETRY
 
-        return DEFAULT_RETRY.with_timeout(float(self.options.timeout_seconds))
+        # The client itself retries 429, 5xx and broken connections; what it takes for its time limit is ours.
+        return DEFAULT_RETRY.with_timeout(float(self.options.timeout_seconds)).with_delay(initial=self.first_wait)

@@ -89,6 +89,7 @@ class BigQuery(Warehouse):
         super().__init__(connect, scope=scope)
         self.options = options or BigQueryOptions()
         self._sleep = sleep
+        self._first_wait = 1.0
 
     @classmethod
     def from_settings(cls, settings: BigQuerySettings, *, scope: Scope) -> Self:
@@ -143,7 +144,7 @@ class BigQuery(Warehouse):
     @contextmanager
     def _catalog(self) -> Iterator[Catalog]:
         """A catalog whose client is closed on every path; each read has its own, so that threads share none."""
-        with Reader(self._connect, self.options, sleep=self._sleep) as reader:
+        with Reader(self._connect, self.options, sleep=self._sleep, first_wait=self._first_wait) as reader:
             yield Catalog(reader, self.scope, self.options, biglake=self.biglake)
 
 

@@ -1,4 +1,4 @@
-"""GoogleSQL run for real on DuckDB: INFORMATION_SCHEMA views are tables of their documented shapes, filled by the test."""
+"""GoogleSQL run for real on DuckDB; INFORMATION_SCHEMA views are tables of their documented shapes that tests fill."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Engine:
         if not listed:
             return
         arrays = {name: pa.array([row.get(name) for row in listed], _arrow(kind)) for name, kind in columns.items()}
-        incoming = pa.table(arrays)  # noqa: F841 - DuckDB finds it by its name
+        incoming = pa.table(arrays)
         with self._lock:
             self._duck.register("incoming", incoming)
             self._duck.execute(f'INSERT INTO "{view}" SELECT ?, ?, * FROM incoming', [project, region])

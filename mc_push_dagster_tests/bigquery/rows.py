@@ -22,9 +22,10 @@ def settings(box: server.BigQuery, **more: Any) -> BigQuerySettings:
 
 
 def opened(box: server.BigQuery, *, scope: Scope | None = None, kind: type[BigQuery] = BigQuery, **more: Any) -> Any:
-    """The warehouse as production builds it, without waiting between attempts of ours."""
+    """The warehouse as production builds it, with short waits between attempts."""
     warehouse = kind.from_settings(settings(box, **more), scope=scope or Scope())
     warehouse._sleep = lambda _: None
+    warehouse._first_wait = 0.05
     return warehouse
 
 
