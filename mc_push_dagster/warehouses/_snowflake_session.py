@@ -64,7 +64,10 @@ _LOST = {390104, 390110, 390111, 390112, 390113, 390114, 290401, 250002}
 
 def _driver_errors() -> tuple[type[Exception], ...]:
     """What the driver raises: its own errors, and those of the HTTP client from downloads of result chunks."""
-    from snowflake.connector.errors import Error
+    try:
+        from snowflake.connector.errors import Error
+    except ImportError:
+        return ()  # where the driver is missing, that is what was raised
 
     return (Error, OSError)
 
@@ -276,7 +279,7 @@ def _opened(open_: Callable[[], Any]) -> Any:
         raise WarehouseUnavailable(f"Snowflake did not answer: {text}") from error
 
 
-class _Leave(Exception):  # noqa: N818 - no error: it unwinds a resource's context without its commit
+class _Leave(Exception):
     """Ends a resource's context manager once its connection is closed."""
 
 
