@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,6 +20,8 @@ from mc_push_dagster.errors import FixConfiguration, PushError
 from mc_push_dagster.version import __version__
 
 TRACEBACK_VARIABLE = "MC_PUSH_TRACEBACK"
+
+STOPPED = "Stopped. What was done until now is kept; the same command goes on from there."
 
 COMMANDS = {
     "collect": "Read the warehouse and write a manifest; nothing is sent.",
@@ -68,7 +71,22 @@ def main() -> None:
         # A name that the terminal's encoding lacks is shown escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # Who started us may have switched Ctrl-C off (nohup, a shell's background): that stays.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _first_interrupt)
     sys.exit(run(sys.argv[1:]))
+
+
+def _first_interrupt(*_: object) -> None:
+    signal.signal(signal.SIGINT, _second_interrupt)
+    click.echo("Stopping when the requests under way are answered; Ctrl-C again stops now.", err=True)
+    raise KeyboardInterrupt
+
+
+def _second_interrupt(*_: object) -> None:
+    # Bodies and receipts are durable at any moment: the next push finds out what became of the requests under way.
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(1)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -82,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
         code, sentence = 2, None
         told: Exception = error
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped. What was done until now is kept; the same command goes on from there.", err=True)
+        click.echo(STOPPED, err=True)
         return 1
     except BrokenPipeError:
         # Who reads our output has seen enough (`| head`); what is still buffered must not fail at exit.

@@ -123,6 +123,8 @@ def report(made: Sequence[Materialized], found: Verification, *, seconds: float)
     show(found, who="the sandbox")
     out.print(f"\nDone in {seconds:.0f} s. What next:")
     steps = Table.grid(padding=(0, 2))
+    steps.add_column(no_wrap=True)
+    steps.add_column()
     for command, what in next_steps():
         steps.add_row(Text(f"  {command}", style="bold"), what)
     out.print(steps)

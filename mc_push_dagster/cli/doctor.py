@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from mc_push_dagster.flow.outbox import Outbox
 from mc_push_dagster.gateway.connection import Connection
 from mc_push_dagster.gateway.graphql import GraphQLReader
 from mc_push_dagster.ledger import Ledger
+from mc_push_dagster.warehouses.base import Access
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +119,23 @@ def warehouse(config: PushConfig) -> Iterator[Finding]:
     except PushError as error:
         yield Finding(about=about, check="connection", ok=False, detail=str(error))
         return
-    told = {access.detail for access in tried}
-    if len(tried) > 1 and len(told) == 1 and not any(access.granted for access in tried):
-        # One cause, e.g. no connection, is one finding.
-        yield Finding(about=about, check="connection", ok=False, detail=told.pop())
-        tried = []
-    for access in tried:
-        yield Finding(about=about, check=access.capability.value, ok=access.granted, detail=access.detail)
+    yield from _tried(about, tried)
     for capability, support in opened.capabilities.items():
         if support.state != "yes":
             yield Finding(about=about, check=capability.value, ok=True, detail=f"{support.state}: {support.reason}")
+
+
+def _tried(about: str, tried: Sequence[Access]) -> Iterator[Finding]:
+    """One finding a capability; what failed for the same reason, e.g. no connection, is one finding."""
+    reasons: dict[str, list[str]] = {}
+    for access in tried:
+        if access.granted:
+            yield Finding(about=about, check=access.capability.value, ok=True, detail=access.detail)
+        else:
+            reasons.setdefault(access.detail, []).append(access.capability.value)
+    for reason, checks in reasons.items():
+        check = "connection" if 1 < len(checks) == len(tried) else ", ".join(checks)
+        yield Finding(about=about, check=check, ok=False, detail=reason)
 
 
 def show(findings: list[Finding]) -> None:

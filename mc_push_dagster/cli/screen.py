@@ -155,7 +155,8 @@ def show_reports(pushes: Iterable[Pushed], *, title: str) -> None:
         width = max(len(label) for label, _ in ids)
         for label, i in ids[:SHOWN]:
             line(f"{label:<{width}}  {i}")
-        _and_more(len(ids), "invocation ids (mc-push push --json shows all)")
+        manifests = [push.report.manifest for push in pushes if push.report.invocation_ids and push.report.manifest]
+        _and_more(len(ids), f"in {', '.join(manifests)}" if manifests else "invocation ids")
     for push in pushes:
         show_troubles(push.label, push.report)
 
