@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 
-class OverBudget(Exception):  # noqa: N818 - it says what happened, as errors of this project do
+class OverBudget(Exception):
     """A statement costs more than it may."""
 
     reason = "over budget"

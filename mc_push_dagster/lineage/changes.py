@@ -48,7 +48,8 @@ def _merge_branch(
     then: exp.Expr | None, reader: Reader, scope: Scope, sources: Scope, table: Table
 ) -> list[tuple[Output, str]]:
     if isinstance(then, exp.Update):
-        if any(isinstance(e, exp.Star) for e in then.expressions):
+        listed = then.args.get("expressions")
+        if isinstance(listed, exp.Star) or any(isinstance(e, exp.Star) for e in listed or ()):
             return assigned(reader.all_columns(sources).outputs(), None, table)
         return [pair for e in then.expressions for _, pair in assignments(e, reader, scope, table)]
     if not isinstance(then, exp.Insert):

@@ -10,7 +10,7 @@ from sqlglot import Token, TokenType
 from sqlglot.errors import SqlglotError
 
 from mc_push_dagster.lineage.analysis import Analysis, Analyzer
-from mc_push_dagster.lineage.names import Name
+from mc_push_dagster.lineage.names import Case, Name
 from mc_push_dagster.lineage.steps import Flow
 
 Key = bytes
@@ -25,8 +25,11 @@ _ENTRIES = 20_000
 _WEIGHT = 2_000_000
 
 
-def fingerprint(tokens: Sequence[Token]) -> Key:
-    """A digest of a statement without comments, case of keywords, spacing, and constants that name nothing."""
+def fingerprint(tokens: Sequence[Token], *, fold: bool = False) -> Key:
+    """A digest of a statement without comments, spacing, and constants that name nothing.
+
+    With `fold`, what stands without quotes is compared without regard to case.
+    """
     digest = blake2b(digest_size=16)
     exact = any(t.text.upper() in _TELLING for t in tokens)
     before = ""
@@ -43,6 +46,8 @@ def fingerprint(tokens: Sequence[Token]) -> Key:
         elif token.token_type is not TokenType.COMMA:
             constant = False
         text = masked or token.text
+        if fold and token.token_type not in (TokenType.IDENTIFIER, TokenType.STRING):
+            text = text.upper()
         quoted = (
             "q" if token.token_type is TokenType.IDENTIFIER else "s" if token.token_type is TokenType.STRING else ""
         )
@@ -59,7 +64,8 @@ class Memo:
         self._analyzer = analyzer
         self._entries = entries
         self._limit = weight
-        self._weight = 0
+        self.weight = 0
+        """Columns, tables and filters held, and one for each entry."""
         self._found: OrderedDict[Key, Analysis | None] = OrderedDict()
         """None marks a fingerprint under which constants decide: only the exact text tells."""
         self.parsed = 0
@@ -91,11 +97,15 @@ class Memo:
         self._put(exact, found)
         return found
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def _masked(self, text: str, around: bytes) -> Key:
         if len(text) > self._analyzer.budget.characters:
             return b""
+        fold = self._analyzer.rules.case is not Case.KEEP
         try:
-            return _key(fingerprint(self._analyzer.dialect.tokenize(text)), around)
+            return _key(fingerprint(self._analyzer.dialect.tokenize(text), fold=fold), around)
         except (SqlglotError, RecursionError):
             return b""
 
@@ -109,11 +119,11 @@ class Memo:
         if not key:
             return
         replaced = self._found.pop(key, None)
-        self._weight += _weight(analysis) - _weight(replaced)
+        self.weight += _weight(analysis) - _weight(replaced)
         self._found[key] = analysis
-        while len(self._found) > self._entries or self._weight > self._limit:
+        while len(self._found) > self._entries or self.weight > self._limit:
             _, gone = self._found.popitem(last=False)
-            self._weight -= _weight(gone)
+            self.weight -= _weight(gone)
 
 
 def _key(*parts: bytes) -> Key:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from sqlglot import exp
+from sqlglot.errors import ParseError
 
 from mc_push_dagster.lineage.budget import TooWide
 from mc_push_dagster.lineage.lookup import Lookup
@@ -76,12 +77,20 @@ class Reader:
 
     # -- tables ------------------------------------------------------------------------------------------------------
 
-    def parts(self, table: exp.Table) -> Name:
-        """The parts of a table's name in the dialect's case, as far as they are written."""
+    def parts(self, table: exp.Expr) -> Name:
+        """The parts of a table's name in the dialect's case, as far as they are written.
+
+        Raises:
+            sqlglot.errors.ParseError: if something else stands where a table must.
+        """
+        if not isinstance(table, exp.Table):
+            raise ParseError("no table where one must stand")
         return tuple(self.rules.fold(p.name, quoted=bool(p.args.get("quoted"))) for p in table.parts if p.name)
 
     def locate(self, parts: Sequence[str]) -> Table:
         """The table that a name means; it is not counted as read."""
+        if not parts:
+            raise ParseError("no name where one must stand")
         name, columns = self.lookup.find(tuple(parts), self.database, self.schema)
         return Table(name, columns)
 

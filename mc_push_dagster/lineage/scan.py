@@ -14,6 +14,8 @@ from mc_push_dagster.lineage.steps import Flow
 
 _NAME = re.compile(r"[\w#$@{}][\w\-#$@{}*. ]*")
 _NOT_NAMES = frozenset(["SELECT", "VALUES", "LATERAL", "UNNEST", "TABLE", "FLATTEN", "WITH", "("])
+_ENDS_FROM = frozenset({"SELECT", "WHERE", "BY", "HAVING", "SET", "VALUES", "LIMIT", "QUALIFY", "WINDOW"})
+_BACK = 200
 _WRITES = {
     "INSERT": ("INTO", "OVERWRITE", "TABLE"),
     "MERGE": ("INTO",),
@@ -36,7 +38,7 @@ def scanned(tokens: Sequence[Token], reader: Reader, view: Name | None = None) -
     for i in range(start, len(tokens)):
         if words[i] not in ("FROM", "JOIN", "USING", ","):
             continue
-        if words[i] == "," and not _in_from(words, i):
+        if (words[i] == "," and not _in_from(words, i)) or words[i : i + 2] == ["USING", "("]:
             continue
         parts, _ = _plain_name(tokens, i + 1, reader)
         if parts and not (len(parts) == 1 and parts[0].lower() in ctes):
@@ -77,9 +79,11 @@ def _plain_name(tokens: Sequence[Token], index: int, reader: Reader) -> tuple[Na
 
 def _in_from(words: Sequence[str], index: int) -> bool:
     """True if the comma at `index` parts two items of a FROM clause."""
-    for i in range(index - 1, max(index - 12, -1), -1):
-        if words[i] == "FROM":
-            return True
-        if words[i] in ("SELECT", "WHERE", "ON", "BY", "(", ")", "SET", "VALUES", "IN"):
+    level = 0
+    for i in range(index - 1, max(index - _BACK, -1), -1):
+        level += (words[i] == ")") - (words[i] == "(")
+        if level < 0 or (level == 0 and words[i] in _ENDS_FROM):
             return False
+        if level == 0 and words[i] == "FROM":
+            return True
     return False

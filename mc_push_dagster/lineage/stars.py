@@ -82,7 +82,10 @@ def _modified(
         e.alias_or_name.lower(): Output(e.alias_or_name, sources_of(reader, e, scope))
         for e in star.args.get("replace") or ()
     }
-    renames = {reader.column_name(e.this): reader.column_name(e.args["alias"]) for e in star.args.get("rename") or ()}
+    renames = {
+        reader.column_name(e.this): reader.column_name(e.args.get("alias") or e.this)
+        for e in star.args.get("rename") or ()
+    }
     folded = {old.lower(): new for old, new in renames.items()}
     kept = [o for o in outputs if o.name.lower() not in dropped and _like(o.name, star.args.get("ilike"))]
     result = [replaced.pop(o.name.lower(), o) for o in kept]

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write("skipped: no corpora beside the checkout (../shared/corpora)\n")
         return 0
     report = Report()
-    report.line(f"sqlglot compiled: {'yes' if _compiled() else 'no'}")
+    report.line(f"sqlglot compiled: {'yes' if compiled() else 'no'}")
     _labelled(report, show_wrong="--wrong" in arguments)
     _opinions(report)
     _dialects(report)
@@ -64,7 +64,8 @@ def main(arguments: list[str]) -> int:
     return 1 if report.missed else 0
 
 
-def _compiled() -> bool:
+def compiled() -> bool:
+    """True where the compiled sqlglot (extra `fast`) is installed."""
     spec = find_spec("sqlglot.parser")
     return spec is not None and str(spec.origin).endswith((".so", ".pyd"))
 

@@ -65,8 +65,8 @@ def flows(sql: str, dialect: str = "generic", schemas: Any = EVENTS) -> set[str]
             id="unused cte",
         ),
         pytest.param(
-            "WITH RECURSIVE tree AS (SELECT id, total AS depth FROM orders UNION ALL SELECT o.id, t.depth + o.customer_id "
-            "FROM orders o JOIN tree t ON o.id = t.id) SELECT depth FROM tree",
+            "WITH RECURSIVE tree AS (SELECT id, total AS depth FROM orders UNION ALL "
+            "SELECT o.id, t.depth + o.customer_id FROM orders o JOIN tree t ON o.id = t.id) SELECT depth FROM tree",
             {"orders.total > depth", "orders.customer_id > depth"},
             id="recursive",
         ),

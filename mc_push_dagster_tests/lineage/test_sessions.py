@@ -165,8 +165,8 @@ def test_what_was_read_before_a_rename_keeps_its_name() -> None:
         ("bigquery", "BEGIN CREATE TEMP TABLE t AS SELECT id FROM src; INSERT INTO out SELECT id FROM t; END"),
         (
             "bigquery",
-            "CREATE PROCEDURE d.p() BEGIN DECLARE x INT64; SET x = 1; IF x > 0 THEN INSERT INTO out SELECT id FROM src; "
-            "END IF; END",
+            "CREATE PROCEDURE d.p() BEGIN DECLARE x INT64; SET x = 1; IF x > 0 THEN "
+            "INSERT INTO out SELECT id FROM src; END IF; END",
         ),
         ("bigquery", "FOR r IN (SELECT 1 AS q) DO INSERT INTO out SELECT id FROM src WHERE id = r.q; END FOR"),
         ("bigquery", "EXECUTE IMMEDIATE 'INSERT INTO out SELECT id ' || 'FROM src'"),
