@@ -100,6 +100,10 @@ class PushConfig(_Model):
         default=False,
         description="Build the demo shop at warehouse.path on first use; push to a sandbox only, whatever the keys.",
     )
+    redact_query_text: bool = Field(
+        default=False,
+        description="Query logs leave without literals, comments and error texts; lineage is unchanged by it.",
+    )
     lineage_window_hours: int = Field(default=24, ge=1, description="How far back the query log is read for lineage.")
     minimum_confidence: float = Field(default=0.5, ge=0, le=1, description="Edges below are kept, not pushed.")
 

@@ -19,6 +19,7 @@ from mc_push_dagster.flow.manifest import Lines, Manifest, writing
 from mc_push_dagster.flow.outbox import Outbox
 from mc_push_dagster.flow.progress import Progress, Silent
 from mc_push_dagster.flow.query_push import Piece, pieces, push_pieces
+from mc_push_dagster.flow.redaction import as_configured
 from mc_push_dagster.flow.report import PushReport
 from mc_push_dagster.flow.run import Kit, Run
 from mc_push_dagster.flow.sources import lineage_items, note_catalog
@@ -150,7 +151,8 @@ class Pusher:
             draft.write("lineage", self._kept(self._lineage(run), run))
             for window in windows:
                 for piece in pieces(kit.warehouse, window, ledger, run.target_uuid, now):
-                    draft.write("queries", piece.records, window=piece.window, closed=piece.closed)
+                    records = as_configured(piece.records, kit.config, kit.warehouse.dialect)
+                    draft.write("queries", records, window=piece.window, closed=piece.closed)
                     progress.advance("windows", 1)
         return path
 

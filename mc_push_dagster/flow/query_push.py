@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from mc_push_dagster.errors import BrokenContract, FixConfiguration
 from mc_push_dagster.flow.batch import query_key
 from mc_push_dagster.flow.events import Event, query_event
+from mc_push_dagster.flow.redaction import as_configured
 from mc_push_dagster.flow.report import SetAside
 from mc_push_dagster.flow.run import Run
 from mc_push_dagster.ledger import Ledger
@@ -100,7 +101,7 @@ def push_pieces(run: Run, items: Iterable[Piece], *, latency: timedelta) -> None
 def _unseen(run: Run, piece: Piece) -> Iterator[Event]:
     seen = _Seen(run.kit.ledger.seen_keys(run.target_uuid, piece.window))
     counts = run.tally.counts
-    for record in piece.records:
+    for record in as_configured(piece.records, run.kit.config, run.kit.warehouse.dialect):
         run.progress.advance("collected", 1)
         try:
             event = query_event(record)

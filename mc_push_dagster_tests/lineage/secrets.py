@@ -159,7 +159,8 @@ OWN = {
         "GET @~/⟦irmtraud/out.csv⟧ file://⟦/home/irmtraud⟧",
         "LIST @stage/⟦kunde_hannelore⟧",
         "REMOVE @stage/⟦kunde_gerlinde/x.csv⟧",
-        "CREATE STAGE s URL = 's3://b/⟦schatz⟧' CREDENTIALS = (AWS_KEY_ID='⟦1a2b3cVeilchen⟧' AWS_SECRET_KEY=⟦4x5yPrimel⟧)",
+        "CREATE STAGE s URL = 's3://b/⟦schatz⟧' CREDENTIALS = (AWS_KEY_ID='⟦1a2b3cVeilchen⟧'"
+        " AWS_SECRET_KEY=⟦4x5yPrimel⟧)",
         "CREATE OR REPLACE SECRET s TYPE = PASSWORD USERNAME = '⟦svc_krokus⟧' PASSWORD = '⟦Narzisse!9⟧'",
         "CREATE SECRET s TYPE = GENERIC_STRING SECRET_STRING = '⟦Hyazinthe-key⟧'",
         "ALTER SECRET s SET PASSWORD = '⟦Tulpenbeet⟧'",
@@ -287,7 +288,8 @@ OWN = {
         " SESSION_TOKEN '⟦Triangel⟧'",
         "COPY t FROM '⟦s3://b/x⟧' ACCESS_KEY_ID AS '⟦AKIACELESTA⟧' SECRET_ACCESS_KEY AS ⟦Tamburin⟧",
         "COPY t FROM '⟦s3://b/x⟧' MASTER_SYMMETRIC_KEY AS '⟦Kastagnetten⟧' ENCRYPTED",
-        "UNLOAD ('SELECT a FROM t WHERE b = \\'⟦Schellenbaum⟧\\'') TO '⟦s3://b/scholastika⟧' IAM_ROLE '⟦arn:aws:iam::9:r⟧'",
+        "UNLOAD ('SELECT a FROM t WHERE b = \\'⟦Schellenbaum⟧\\'') TO '⟦s3://b/scholastika⟧'"
+        " IAM_ROLE '⟦arn:aws:iam::9:r⟧'",
         "UNLOAD ('SELECT a FROM t WHERE b = ''⟦Peitschenknall⟧''') TO '⟦s3://b/x⟧' ACCESS_KEY_ID '⟦AKIARATSCHE⟧'",
         "UNLOAD ($$SELECT a FROM t WHERE b = '⟦Windmaschine⟧'$$) TO '⟦s3://b/y⟧'",
         "CREATE USER otto WITH PASSWORD '⟦md5aabbccddeeff00112233445566778899⟧'",
