@@ -40,7 +40,8 @@ def target_of(config: PushConfig, connection: Connection, warehouse: Warehouse) 
     Raises:
         FixConfiguration: if no resource UUID is configured.
     """
-    uuid = config.monte_carlo.resource_uuid or connection.resource_uuid
+    # The connection has read the configuration's, and its form is one: in lower case.
+    uuid = connection.resource_uuid or config.monte_carlo.resource_uuid
     if uuid is None:
         raise FixConfiguration(
             "no Monte Carlo resource: set MCD_RESOURCE_UUID to the warehouse's UUID (Settings -> Integrations -> the "

@@ -17,6 +17,7 @@ from mc_push_dagster.cli.screen import out, print_json, quantity
 from mc_push_dagster.config import PushConfig
 from mc_push_dagster.errors import PushError
 from mc_push_dagster.flow.outbox import Outbox
+from mc_push_dagster.gateway.client import GraphQLClient
 from mc_push_dagster.gateway.connection import Connection
 from mc_push_dagster.gateway.graphql import GraphQLReader
 from mc_push_dagster.ledger import Ledger
@@ -70,7 +71,7 @@ def monte_carlo(config: PushConfig) -> Iterator[Finding]:
         with opened_connection(config) as connection:
             ours = Connection.from_environment(config.monte_carlo, os.environ)
             yield _ingestion_key(connection, served_here=ours is None or ours != connection)
-            yield from _account(config, connection)
+            yield from _account(connection)
     except PushError as error:
         yield Finding(about="Monte Carlo", check="keys and endpoints", ok=False, detail=str(error))
 
@@ -87,8 +88,8 @@ def _ingestion_key(connection: Connection, *, served_here: bool) -> Finding:
     return Finding(about="Monte Carlo", check="ingestion key", ok=ok, detail=detail)
 
 
-def _account(config: PushConfig, connection: Connection) -> Iterator[Finding]:
-    uuid = config.monte_carlo.resource_uuid or connection.resource_uuid
+def _account(connection: Connection) -> Iterator[Finding]:
+    uuid = connection.resource_uuid
     nowhere = "none: set MCD_RESOURCE_UUID, or monte_carlo.resource_uuid in the configuration"
     if connection.api_key is None:
         missing = "none: set MCD_ID and MCD_TOKEN; pushing works without, verifying does not"
@@ -97,7 +98,9 @@ def _account(config: PushConfig, connection: Connection) -> Iterator[Finding]:
         yield Finding(about="Monte Carlo", check="resource", ok=uuid is not None, detail=unseen if uuid else nowhere)
         return
     try:
-        with GraphQLReader(connection) as reader:
+        # Once: who looks on wants an answer, not patience.
+        client = GraphQLClient(connection, timeout_seconds=10, attempts=1)
+        with GraphQLReader(connection, client=client) as reader:
             warehouses = {w.uuid: w for w in reader.warehouses()}
     except PushError as error:
         yield Finding(about="Monte Carlo", check="GraphQL key", ok=False, detail=str(error))

@@ -18,7 +18,7 @@ from mc_push_dagster.cli import COMMANDS, screen
 from mc_push_dagster.cli.options import closed_hours, demo_config_path
 from mc_push_dagster.model import Window
 from mc_push_dagster.sandbox import Sandbox
-from mc_push_dagster_tests.cli.conftest import HOSTILE, PROGRAM, Command, contents, sent_to
+from mc_push_dagster_tests.cli.conftest import HOSTILE, PROGRAM, Command, contents, sent_to, written
 
 ID = re.compile(r"^(\S.*?)  ([0-9a-f]{8}-[0-9a-f-]{27})$", re.MULTILINE)
 
@@ -199,6 +199,17 @@ def test_doctor_finds_nothing_wrong_with_the_demo(mc_push: Command) -> None:
     assert outcome.code == 0
     assert "All is well." in outcome.out
     assert "no Monte Carlo key is set" in " ".join(outcome.out.replace("│", " ").split())
+
+
+def test_a_resource_in_capitals_is_the_same_resource(
+    mc_push: Command, resource: str, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MCD_RESOURCE_UUID")
+    name = written(tmp_path, monte_carlo={"resource_uuid": resource.upper()})
+    assert mc_push("push", "--config", name).code == 0
+    assert mc_push("verify", "--config", name, "--json").json["tables"]["seen"] == 4
+    [found] = [f for f in mc_push("doctor", "--config", name, "--json").json["findings"] if f["check"] == "resource"]
+    assert found["ok"]
 
 
 def test_doctor_goes_on_after_what_is_wrong(

@@ -229,8 +229,8 @@ def test_an_endpoint_that_nobody_answers_is_given_up_in_bounded_time(
     outcome = mc_push("push", "--config", name)
     assert outcome.code == 1
     assert "127.0.0.1: the request could not be sent: Connection refused" in sentence(outcome)
-    assert time.monotonic() - begun < 10
     assert mc_push("doctor", "--config", name).code == 1
+    assert time.monotonic() - begun < 10
 
 
 def test_a_gateway_that_stays_down_ends_the_push_and_the_next_one_goes_on(
