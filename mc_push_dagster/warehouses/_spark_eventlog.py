@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mc_push_dagster.errors import FixConfiguration, PushError
+from mc_push_dagster.errors import FixConfiguration, PushError, StorageFault
 from mc_push_dagster.model import QueryRecord, Window
 from mc_push_dagster.warehouses._spark_eventfiles import EventFolder, LogFile, lines, lines_at
 from mc_push_dagster.warehouses._thrift import OWN, first_sentence
@@ -115,6 +115,8 @@ class EventLog:
             database = _open(self._index)
             try:
                 yield database
+            except sqlite3.Error as error:  # locked for a minute, disk full
+                raise StorageFault(f"event_log_index {self._index}: {error}") from error
             finally:
                 database.close()
 
@@ -131,7 +133,8 @@ class EventLog:
                         files[scanner.number] = file
                     database.execute("COMMIT")
                 except BaseException:
-                    database.execute("ROLLBACK")
+                    if database.in_transaction:
+                        database.execute("ROLLBACK")
                     raise
         return files
 

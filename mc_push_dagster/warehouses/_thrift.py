@@ -7,7 +7,9 @@ text is the whole reply with a hundred stack lines, and the bulk calls GetTables
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
 
 from mc_push_dagster.errors import PushError, WarehouseUnavailable
@@ -132,6 +134,30 @@ class Session:
             self._call("CloseOperation", ttypes.TCloseOperationReq(operation))
         except (StatementError, WarehouseUnavailable):
             return  # the server forgets the operation with the session
+
+
+@contextmanager
+def opened(connect: Callable[[], Any], *, where: str) -> Iterator[Session]:
+    """A session over a new connection, closed on every path; a server that died is not asked to say goodbye."""
+    connection = connect()
+    try:
+        yield Session(connection, where=where)
+    finally:
+        _close_quietly(connection)
+
+
+def _close_quietly(connection: Any) -> None:
+    """Close without a word: what broke the connection was raised already, and must not be covered up."""
+    from pyhive.exc import Error
+    from thrift.Thrift import TException
+
+    try:
+        connection.close()
+    except (TException, Error, OSError, EOFError, HTTPException, PushError):
+        # pyhive closes its socket only after the server has answered its goodbye.
+        socket = getattr(connection, "_transport", None)
+        if socket is not None:
+            socket.close()
 
 
 def _decoded(results: Any) -> list[Row]:

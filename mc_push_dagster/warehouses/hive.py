@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self
@@ -34,7 +34,7 @@ from mc_push_dagster.warehouses._halving import Unread
 from mc_push_dagster.warehouses._hive_catalog import DatabaseReader, HiveTable, quote
 from mc_push_dagster.warehouses._hive_log import HiveLog
 from mc_push_dagster.warehouses._spark_names import Names, Place, distinct
-from mc_push_dagster.warehouses._thrift import Session, StatementError
+from mc_push_dagster.warehouses._thrift import Session, StatementError, opened
 from mc_push_dagster.warehouses._thrift_settings import ThriftOptions, ThriftSettings
 from mc_push_dagster.warehouses.base import YES, Access, Capability, Connect, Support, Warehouse, impossible, not_yet
 
@@ -179,10 +179,8 @@ class Hive(Warehouse):
             logged, log = self._log.check()
         yield Access(capability=Capability.QUERY_LOG, granted=logged, detail=log)
 
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
-        with self.connection() as connection:
-            yield Session(connection, where=self._settings.where)
+    def _session(self) -> AbstractContextManager[Session]:
+        return opened(self._connect, where=self._settings.where)
 
     def _places(self, session: Session) -> Iterator[tuple[Place, DatabaseReader]]:
         found = [self._names.place(_CATALOG, row[0]) for row in session.rows("SHOW DATABASES")]

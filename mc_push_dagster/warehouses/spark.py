@@ -8,7 +8,7 @@ only, save for `file_measures`, which is off by default.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar, Self
@@ -39,7 +39,7 @@ from mc_push_dagster.warehouses._spark_information import Information
 from mc_push_dagster.warehouses._spark_lineage import PlanReader
 from mc_push_dagster.warehouses._spark_measures import FileMeasures
 from mc_push_dagster.warehouses._spark_names import SESSION_CATALOG, Names, Place, Shape, distinct
-from mc_push_dagster.warehouses._thrift import Session, StatementError
+from mc_push_dagster.warehouses._thrift import Session, StatementError, opened
 from mc_push_dagster.warehouses._thrift_settings import ThriftOptions, ThriftSettings
 from mc_push_dagster.warehouses.base import (
     YES,
@@ -259,10 +259,8 @@ class Spark(Warehouse):
 
     # -- parts ----------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
-        with self.connection() as connection:
-            yield Session(connection, where=self._settings.where)
+    def _session(self) -> AbstractContextManager[Session]:
+        return opened(self._connect, where=self._settings.where)
 
     def _reader(self, session: Session, place: Place) -> SchemaReader:
         return SchemaReader(session, place.catalog, place.namespace, zone=self._settings.zone)

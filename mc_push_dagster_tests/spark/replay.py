@@ -189,3 +189,41 @@ def over_http(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def over_binary(answers: Answers) -> Iterator[int]:
+    """Serve over a plain socket (NOSASL) on loopback; yields the port. An answer that raises breaks the connection."""
+    from TCLIService import TCLIService
+    from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+    from thrift.transport.TSocket import TServerSocket
+    from thrift.transport.TTransport import TBufferedTransport, TTransportException
+
+    listening = TServerSocket("127.0.0.1", 0)
+    listening.listen()
+    port = listening.handle.getsockname()[1]
+    processor = TCLIService.Processor(answers)
+
+    def talk(client: Any) -> None:
+        protocol = TBinaryProtocol(TBufferedTransport(client))
+        try:
+            while True:
+                processor.process(protocol, protocol)
+        except (TTransportException, OSError, EOFError):
+            client.close()
+
+    def accept() -> None:
+        while True:
+            try:
+                client = listening.accept()
+            except OSError:
+                return
+            if client is None:
+                return
+            threading.Thread(target=talk, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield port
+    finally:
+        listening.close()

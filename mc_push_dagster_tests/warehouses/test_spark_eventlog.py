@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mc_push_dagster.errors import FixConfiguration
+from mc_push_dagster.errors import FixConfiguration, StorageFault
 from mc_push_dagster.model import QueryRecord, Window
 from mc_push_dagster.warehouses import _spark_eventfiles, _spark_eventlog
 from mc_push_dagster.warehouses._spark_eventlog import EventLog, Operation
@@ -250,6 +250,22 @@ def test_an_index_that_cannot_be_used_is_named(tmp_path):
     write(tmp_path / "logs", [])
     with pytest.raises(FixConfiguration, match="event_log_index"):
         read(EventLog(str(tmp_path / "logs"), index=str(tmp_path / "file")))
+
+
+def test_an_index_on_a_full_disk_is_a_storage_fault(tmp_path):
+    index = tmp_path / "log.sqlite"
+    write(tmp_path / "logs", [start(f"q{n}", "SELECT 1", n) for n in range(3000)])
+    log = EventLog(str(tmp_path / "logs"), index=str(index))
+    real = _spark_eventlog._open
+
+    def small(path: str) -> sqlite3.Connection:
+        database = real(path)
+        database.execute("PRAGMA max_page_count = 8")
+        return database
+
+    with patch.object(_spark_eventlog, "_open", small), pytest.raises(StorageFault, match="event_log_index"):
+        read(log)
+    assert read(log) == [], "the next process begins where the last whole log ended"
 
 
 def test_any_fsspec_url_serves(tmp_path):

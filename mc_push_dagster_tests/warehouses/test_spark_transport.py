@@ -20,7 +20,7 @@ from mc_push_dagster.warehouses._spark_catalog import name_patterns, quote, unqu
 from mc_push_dagster.warehouses._thrift import Session, StatementError, first_sentence, pattern
 from mc_push_dagster.warehouses.spark import Spark, SparkOptions, SparkSettings
 from mc_push_dagster_tests.spark.engine import free_port
-from mc_push_dagster_tests.spark.replay import Answers, RefusedError, over_http
+from mc_push_dagster_tests.spark.replay import Answers, RefusedError, over_binary, over_http
 
 INFORMATION = (
     "Catalog: spark_catalog\nDatabase: d\nTable: {name}\nOwner: etl\nCreated Time: Fri Nov 20 23:09:20 UTC 2026\n"
@@ -357,6 +357,28 @@ def test_a_server_that_dies_in_the_middle_of_reading_is_unavailable():
     lake.answers.before = die
     with over_http(lake.answers) as url, pytest.raises(WarehouseUnavailable):
         list(spark(url).tables())
+
+
+@pytest.mark.parametrize(
+    "dies_at", ["OpenSession", "ExecuteStatement", "FetchResults", "CloseOperation", "CloseSession"]
+)
+def test_a_binary_server_that_dies_anywhere_is_unavailable_or_was_read(dies_at):
+    lake = Lakehouse([f"t{n:03d}" for n in range(50)])
+
+    def die(name: str) -> None:
+        if name == dies_at and lake.answers.calls[name] >= (1 if name in ("OpenSession", "CloseSession") else 3):
+            raise ConnectionAbortedError
+
+    lake.answers.before = die
+    with over_binary(lake.answers) as port:
+        warehouse = Spark.from_settings(
+            SparkSettings(host="127.0.0.1", port=port, auth="NOSASL", timeout_seconds=5), scope=Scope()
+        )
+        if dies_at in ("CloseOperation", "CloseSession"):  # after everything was read
+            assert len(list(warehouse.tables())) == 50
+        else:
+            with pytest.raises(WarehouseUnavailable):
+                list(warehouse.tables())
 
 
 def test_a_session_that_a_restarted_server_does_not_know_is_unavailable():
