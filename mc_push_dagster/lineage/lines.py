@@ -97,15 +97,18 @@ class _Pool:
         try:
             yield from future.result()
         except BrokenProcessPool:
-            for line in chunk:
-                yield self._alone(line)
+            yield from self._one_by_one(chunk)
 
-    def _alone(self, line: Line) -> bytes:
-        with self._new(1) as pool:
+    def _one_by_one(self, chunk: list[Line]) -> Iterator[bytes]:
+        """The answers to a chunk whose process died, perhaps by another chunk's fault."""
+        pool = self._new(1)
+        for line in chunk:
             try:
-                return pool.submit(_answer_chunk, [line]).result()[0]
+                yield pool.submit(_answer_chunk, [line]).result()[0]
             except BrokenProcessPool:
-                return _failed(_id_of(line), "the analysis ended its process")
+                pool = self._new(1)
+                yield _failed(_id_of(line), "the analysis ended its process")
+        pool.shutdown()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
