@@ -30,7 +30,7 @@ def instance(folder: Path) -> Iterator[dg.DagsterInstance]:
 
     That is $DAGSTER_HOME, else this folder's dagster.yaml, else one of our own in `folder`.
     """
-    if "DAGSTER_HOME" in environ:
+    if environ.get("DAGSTER_HOME"):
         opened = dg.DagsterInstance.get()
     elif Path("dagster.yaml").exists():
         opened = dg.DagsterInstance.from_config(str(Path.cwd()))
