@@ -27,7 +27,7 @@ _PREFIXES = frozenset({"N", "E", "B", "X", "R", "RB", "BR", "U", "DATE", "TIME",
 """Words that may touch the string they belong to; `don't` may not."""
 _WORD = re.compile(r"[\w$#@]+(\s+[\w$#@]+)*")
 _MARKS = re.compile(r"[!-/:-@\[\]^{-~]+")
-_DOLLAR_QUOTE = re.compile(r"(?<![\w$])\$[A-Za-z_]\w*\$")
+_DOLLAR_QUOTE = re.compile(r"(?<![\w$])\$\w*\$")
 # What is searched for in whole texts has no unbounded beginning: that would cost the square of a long word's length.
 _EMAIL = r"[\w.%+\-]@\w[\w\-]{0,62}\.\w"
 _KEYED_URL = r"://[^/\s:@]*:[^/\s@]+@"

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from mc_push_dagster.lineage.redact import WITHHELD, redact
+from mc_push_dagster_tests.lineage.redaction_secrets import DIALECTS, Case, cases
 
-_spec = importlib.util.spec_from_file_location("redaction_secrets", Path(__file__).with_name("secrets.py"))
-assert _spec is not None
-assert _spec.loader is not None
-_secrets = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_secrets)
-
-CASES = list(_secrets.cases())
+CASES = list(cases())
 _TOKEN = re.compile(r"\w{4,}")
 _UNESCAPED = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|0\d{3}|\d{3}|[a-z])")
 
@@ -32,12 +24,12 @@ def pieces(secret: str) -> set[str]:
 
 def test_there_are_enough_cases_in_every_dialect() -> None:
     assert len({c.sql for c in CASES}) >= 300
-    for dialect in _secrets.DIALECTS:
+    for dialect in DIALECTS:
         assert sum(c.dialect == dialect for c in CASES) >= 100
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.dialect}: {c.sql[:40]!a}")
-def test_no_piece_of_a_secret_survives(case: Any) -> None:
+def test_no_piece_of_a_secret_survives(case: Case) -> None:
     shown = redact(case.sql, case.dialect)
     left = {p for secret in case.secrets for p in pieces(secret) if p in shown.lower() and p not in case.around}
     assert case.secrets
