@@ -19,7 +19,7 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     "TABLE_STORAGE": _METADATA,
     "TABLE_OPTIONS": _METADATA,
     "VIEWS": _METADATA,
-    "SCHEMATA_LINKS": ("roles/bigquery.dataViewer", "bigquery.datasets.get"),
+    "SCHEMATA_LINKS": ("roles/bigquery.metadataViewer", "bigquery.datasets.get"),
     "JOBS_BY_PROJECT": _ALL_JOBS,
     "JOBS_BY_USER": ("roles/bigquery.user", "bigquery.jobs.list"),
     "JOBS_BY_FOLDER": _ALL_JOBS,

@@ -352,7 +352,7 @@ def test_each_source_of_lineage_that_is_denied_is_a_gap_with_its_role(bq):
     bq.denied += ["JOBS", "SCHEMATA_LINKS"]
     said = {gap.subject: gap.reason for gap in opened(bq, **US).lineage(HOUR) if isinstance(gap, Gap)}
     assert "roles/bigquery.resourceViewer" in said["lineage from jobs of shop-project.region-us"]
-    assert "roles/bigquery.dataViewer" in said["lineage from shares of shop-project.region-us"]
+    assert "(bigquery.datasets.get)" in said["lineage from shares of shop-project.region-us"]
 
 
 def test_lineage_costs_two_jobs_a_region(bq):
