@@ -96,7 +96,7 @@ def counted(warehouse: Spark) -> Counter[str]:
 # Calls
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.bench)])
+@pytest.mark.parametrize("count", [40, pytest.param(500, marks=pytest.mark.bench)])
 def test_any_number_of_tables_takes_at_most_12_calls(engine: Engine, make: Make, count: int):
     """With commented tables that have statistics among them: the costliest case. Making 500 tables takes a minute."""
     columns = ", ".join(f"c{n} {('BIGINT', 'STRING', 'DECIMAL(10,2)')[n % 3]} COMMENT 'column {n}'" for n in range(30))
