@@ -71,6 +71,7 @@ class Catalog:
                 seen.add(item[0].row["table_schema"])
                 yield from _snapshot(project, item)
             yield from self._missing(project, seen, explained)
+        yield from self._unnamed_projects()
         if self._unasked:
             yield Gap(
                 subject=f"rows and bytes of {self._unasked} tables",
@@ -213,6 +214,15 @@ class Catalog:
             reason = None if subject in explained else self._absence(project, name)
             if reason is not None:
                 yield Gap(subject=subject, reason=reason)
+
+    def _unnamed_projects(self) -> Iterator[Gap]:
+        """A project that the scope asks for by name and that is not read at all."""
+        read = {name.lower() for name in self.projects()}
+        asked = {pattern.database for pattern in self.chosen.scope.include if not set("*?") & set(pattern.database)}
+        for name in sorted(
+            name for name in asked if name.lower() not in read and self.chosen.scope.covers_database(name)
+        ):
+            yield Gap(subject=name, reason="the scope names this project, but it is not read: add it to `projects`")
 
     def _absence(self, project: str, dataset: str) -> str | None:
         """Why a dataset shows no table in scope; None if that is in order."""

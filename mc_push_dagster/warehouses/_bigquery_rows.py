@@ -100,7 +100,7 @@ def snapshot(project: str, shards: Sequence[Found]) -> TableSnapshot:
         native_type=native_type(newest),
         description=description,
         view_query=view_text(newest),
-        created_at=min(found.row["creation_time"] for found in shards),
+        created_at=min((found.row["creation_time"] for found in shards if found.row["creation_time"]), default=None),
         tags=tags,
         row_count=total(found.measures.row_count for found in shards),
         byte_count=total(found.measures.byte_count for found in shards),

@@ -6,6 +6,7 @@ The driver is imported inside functions. A client serves one thread and one read
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,6 +26,8 @@ from mc_push_dagster.warehouses.base import Connect
 
 if TYPE_CHECKING:
     from mc_push_dagster.warehouses._bigquery_settings import BigQueryOptions
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 """One row by column name."""
@@ -76,10 +79,12 @@ _BUSY = {
 
 def driver_errors() -> tuple[type[Exception], ...]:
     """What the client raises: its own errors, those of its credentials and those of its HTTP library."""
-    import requests
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-
+    try:
+        import requests
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+    except ImportError:  # the extra is not installed, which is on its way to the user as an error of its own
+        return ()
     return (GoogleAPIError, GoogleAuthError, requests.RequestException, concurrent.futures.TimeoutError, OSError)
 
 
@@ -152,13 +157,17 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         client, self._client = self._client, None
         if client is not None:
+            log.info("BigQuery: %d jobs, %d tables asked one by one", self.counts.jobs, self.counts.table_gets)
             with suppress(*driver_errors()):  # what is being thrown away may be broken already
                 client.close()
 
     @property
     def client(self) -> Any:
         if self._client is None:
-            self._client = self.connect()
+            try:
+                self._client = self.connect()
+            except driver_errors() as error:
+                raise translate(error) from error
         return self._client
 
     @property

@@ -77,6 +77,8 @@ class BigQuery:
     requests: list[str] = field(default_factory=list)
     statements: list[dict[str, Any]] = field(default_factory=list)
     """The configuration of each job that was run, with its location."""
+    own_jobs: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    """What our own jobs leave in the log, until it is read."""
     dry_runs: int = 0
     page_rows: int = 100_000
     loop_pages: bool = False
@@ -212,6 +214,8 @@ class BigQuery:
             self._may_read(project, qualifier, view, location)
         if dry:
             return Answer()
+        if any(view.startswith("JOBS") for _, _, view in reading.views):
+            self._write_log()
         parameters = {given["name"]: bound(given) for given in query.get("queryParameters", ())}
         try:
             return self.engine.run(reading, parameters)
@@ -246,7 +250,14 @@ class BigQuery:
             "start_time": self.now,
             "end_time": self.now,
         }
-        self.engine.fill(JOBS, [row], project=project, region=location)
+        self.own_jobs.append((project, location, row))
+
+    def _write_log(self) -> None:
+        """Put our own jobs where they are read; only when they are, because it takes longer than most statements."""
+        pending, self.own_jobs = self.own_jobs, []
+        for place in {(project, location) for project, location, _ in pending}:
+            rows = [row for project, location, row in pending if (project, location) == place]
+            self.engine.fill(JOBS, rows, project=place[0], region=place[1])
 
     def _page(self, job: Job, query: dict[str, str]) -> dict[str, Any]:
         if job.error is not None:

@@ -160,7 +160,7 @@ def load(box: server.BigQuery) -> None:
 
 class Contract(WarehouseContract):
     driver = "google.cloud.bigquery"
-    examples = 6
+    examples = 5
     shown: tuple[TableSnapshot, ...]
 
     @pytest.fixture

@@ -404,6 +404,22 @@ def test_a_dataset_asked_for_that_is_in_another_region_says_where(bq):
     assert gap.reason == "it is in europe-west3: add that to `regions`"
 
 
+def test_a_project_that_the_scope_names_and_nobody_reads_is_a_gap(bq):
+    put(bq, Table(dataset="d", name="t"))
+    asked = scope("shop-project", "other-project.d", "wild*")
+    (gap,) = gaps(opened(bq, scope=asked).tables())
+    assert (gap.subject, "`projects`" in gap.reason) == ("other-project", True)
+
+
+def test_a_gap_between_two_shards_does_not_part_them(bq):
+    put(bq, Table(dataset="d", name="events_20260101"))
+    put(bq, Table(dataset="d", name="events_20260102"), region="eu")
+    bq.denied.append("region-us.TABLE_OPTIONS")
+    found = list(opened(bq, regions=("us", "eu")).tables())
+    assert [s.row_count for s in found if isinstance(s, TableSnapshot)] == [6]
+    assert len(gaps(found)) == 1
+
+
 # Faults
 
 

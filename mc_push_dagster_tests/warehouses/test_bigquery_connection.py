@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,7 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from mc_push_dagster.config import parse
-from mc_push_dagster.errors import FixAccess, FixConfiguration, MissingExtra
+from mc_push_dagster.errors import FixAccess, FixConfiguration
 from mc_push_dagster.model import Gap, Scope, TableSnapshot, Window
 from mc_push_dagster.warehouses.base import Capability
 from mc_push_dagster.warehouses.bigquery import BigQuery, BigQueryIceberg, BigQueryOptions, BigQuerySettings
@@ -139,11 +141,20 @@ def test_jobs_run_in_the_project_that_pays_and_read_the_others(shop):
     assert not shop.requested(f"projects/{SHOP}")
 
 
-def test_a_missing_driver_names_the_extra(monkeypatch, bq):
-    monkeypatch.setitem(__import__("sys").modules, "google.cloud.bigquery", None)
-    monkeypatch.delattr("google.cloud.bigquery", raising=False)
-    with pytest.raises(MissingExtra, match=r"mc-push-dagster\[bigquery\]"):
-        names(opened(bq))
+def test_a_missing_driver_names_the_extra():
+    code = """
+import sys
+sys.modules["google"] = None
+from mc_push_dagster.errors import MissingExtra
+from mc_push_dagster.model import Scope
+from mc_push_dagster.warehouses.bigquery import BigQuery, BigQuerySettings
+try:
+    list(BigQuery.from_settings(BigQuerySettings(), scope=Scope()).tables())
+except MissingExtra as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'mc-push-dagster[bigquery]'" in done.stdout
 
 
 def test_two_accounts_side_by_side_in_one_process_keep_to_their_own_credentials(shop, monkeypatch):
@@ -221,6 +232,16 @@ def test_a_component_takes_the_users_resource_and_the_reading_options_alone(shop
     wrong = parse({"name": "w", "warehouse": {"type": "bigquery", "api_endpoint": "https://x"}}, source="x")
     with pytest.raises(FixConfiguration, match="api_endpoint"):
         warehouse_over(wrong, resource())
+
+
+def test_a_resource_without_credentials_is_an_error_of_configuration(monkeypatch, tmp_path):
+    from dagster_gcp import BigQueryResource
+
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.delenv(ADC, raising=False)
+    with pytest.raises(FixConfiguration, match="no credentials"):
+        names(BigQuery.over(BigQueryResource(project=SHOP)))
 
 
 def client(bq):
