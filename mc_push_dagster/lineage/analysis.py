@@ -16,6 +16,7 @@ from mc_push_dagster.lineage.names import Name, rules_of
 from mc_push_dagster.lineage.naming import Texts
 from mc_push_dagster.lineage.parsing import parse
 from mc_push_dagster.lineage.reader import Reader
+from mc_push_dagster.lineage.recreate import recreated
 from mc_push_dagster.lineage.scan import scanned
 from mc_push_dagster.lineage.script import Piece, pieces
 from mc_push_dagster.lineage.session import Session
@@ -111,9 +112,12 @@ class Analyzer:
             steps: list[Step] = []
             for tree in parse(tokens, piece.text, self.dialect, clock.tick):
                 if isinstance(tree, exp.Command):
-                    steps += command_steps(tokens, reader)
+                    steps += list(command_steps(tokens, reader)) or recreated(
+                        tokens, reader, lambda part: parse(part, piece.text, self.dialect, clock.tick)
+                    )
                 elif tree is not None:
                     texts.made = view is not None or isinstance(tree, (exp.Create, exp.Cache))
+                    texts.bare = not texts.made and isinstance(tree, exp.Query)
                     steps += steps_of(tree, reader, view)
             return steps, None, texts.literal
         except OverBudget as over:

@@ -37,7 +37,11 @@ def answer(case: Mapping[str, Any], *, budget: Budget | None = None) -> dict[str
             session.feed(step, None)
             if isinstance(step, Use):
                 database, schema = step.database or database, step.schema or schema
-    return {"id": case.get("id"), **_lineage(list(session.finish())), "error": "; ".join(skipped) or None}
+    return {
+        "id": case.get("id"),
+        **_lineage([*session.finish(), *session.unread()]),
+        "error": "; ".join(skipped) or None,
+    }
 
 
 def _problem(case: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from mc_push_dagster.model import TableRef
 
 _SHARD = re.compile(r"(.*?)_?\d{8}$")
+_WILDCARD = re.compile(r"(.*?)_?\d*\*$")
 
 
 class Catalog(Protocol):
@@ -70,7 +71,7 @@ class DictCatalog:
 
 def shard_forms(name: str) -> tuple[str, ...]:
     """The names under which a catalog may keep all date shards of a BigQuery table as one."""
-    shard = _SHARD.match(name)
+    shard = _SHARD.match(name) or _WILDCARD.match(name)
     return (f"{shard[1]}_yyyymmdd", f"{shard[1]}_*") if shard is not None and shard[1] else ()
 
 

@@ -33,7 +33,9 @@ def merge(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
     sources = Scope(ctes)
     join_sources(reader, sources, tree.args["using"])
     # Unqualified names in a branch mean the source: the target comes last.
-    scope = Scope(ctes, None, [*sources.entries, target_entry(table, tree.this)])
+    target = target_entry(table, tree.this)
+    target.hidden = True
+    scope = Scope(ctes, None, [*sources.entries, target])
     if tree.args.get("on") is not None:
         reader.condition(tree.args["on"], scope)
     pairs: list[tuple[Output, str]] = []

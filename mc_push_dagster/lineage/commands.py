@@ -8,13 +8,13 @@ from sqlglot import Token, TokenType
 
 from mc_push_dagster.lineage.names import Name
 from mc_push_dagster.lineage.reader import Reader
-from mc_push_dagster.lineage.steps import Flow, Rename, Step, Transaction
+from mc_push_dagster.lineage.steps import Flow, Rename, Step, Transaction, Use
 from mc_push_dagster.lineage.writes import flow
 
 
 def is_command(tokens: Sequence[Token]) -> bool:
     """True for what sqlglot fails on instead of leaving it as text."""
-    return bool(tokens) and tokens[0].text.upper() in ("RENAME", "EXEC", "END")
+    return bool(tokens) and tokens[0].text.upper() in ("RENAME", "EXEC", "END", "SET")
 
 
 def command_steps(tokens: Sequence[Token], reader: Reader) -> Iterator[Step]:
@@ -24,6 +24,9 @@ def command_steps(tokens: Sequence[Token], reader: Reader) -> Iterator[Step]:
         yield from _alter(tokens, words, reader)
     elif words[:1] == ["CREATE"] and "STREAM" in words[:4] and "ON" in words:
         yield from _stream(tokens, words, reader)
+    elif words[:2] == ["SET", "SEARCH_PATH"] and len(tokens) > 3:
+        # PostgreSQL, Redshift: the first schema of the path is where new tables go.
+        yield Use(schema=tokens[3].text)
     elif words[:1] == ["END"]:
         yield Transaction.COMMIT
     elif words[:2] == ["RENAME", "TABLE"]:
@@ -51,7 +54,7 @@ def _alter(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Ite
             at = next((i for i in range(after, len(words) - 1) if tuple(words[i : i + 2]) == start), None)
             source, _ = name_at(tokens, at + 2, reader) if at is not None else ((), 0)
             if source:
-                yield _whole(reader, source, target)
+                yield whole_table(reader, source, target)
 
 
 def _renames(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Iterator[Step]:
@@ -72,10 +75,10 @@ def _stream(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> It
     at = words.index("ON")
     source, _ = name_at(tokens, at + 2, reader)
     if name and source and words[at + 1] in ("TABLE", "VIEW"):
-        yield _whole(reader, source, name)
+        yield whole_table(reader, source, name)
 
 
-def _whole(reader: Reader, source: Name, target: Name) -> Flow:
+def whole_table(reader: Reader, source: Name, target: Name) -> Flow:
     """All columns flow, each into the one of its name."""
     table = reader.read(source)
     return flow(reader, reader.locate(target).name, [(o, o.name) for o in table.outputs()])

@@ -43,6 +43,14 @@ class Judge:
         reads = {dotted(r).lower() for r in held.flow.reads}
         return self._opinion.agrees(sql, reads, dotted(held.destination).lower())
 
+    def listed_column(self, ref: TableRef, path: str) -> str:
+        """The column that the catalog lists for a path with struct fields; the path itself where it lists none."""
+        listed = self._columns(ref) or frozenset()
+        column = path
+        while column.lower() not in listed and "." in column:
+            column = column.rpartition(".")[0]
+        return column if column.lower() in listed else path
+
     def table(self, source: TableRef, destination: TableRef, flow: Flow, agreed: bool | None) -> float:
         """The confidence of an edge between tables."""
         base = SCANNED if flow.tables_only else PARSED

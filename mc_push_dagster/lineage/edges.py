@@ -159,10 +159,15 @@ class _Run:
             if ref != target:
                 evidence = _evidence(held.tag, self._judge.table(ref, target, held.flow, opinion))
                 yield LineageEdge(source=ref, destination=target, evidence=evidence, destination_type=kind)
-        for (name, column), target_column in held.columns:
+        seen: set[tuple[TableRef, str, str]] = set()
+        for (name, path), target_column in held.columns:
             ref = sources.get(name) or ref_of(name)
-            if ref is None or STAR in (column, target_column) or ref == target:
+            if ref is None or STAR in (path, target_column) or ref == target:
                 continue
+            column = self._judge.listed_column(ref, path)
+            if (ref, column, target_column) in seen:
+                continue
+            seen.add((ref, column, target_column))
             evidence = _evidence(held.tag, self._judge.column(ref, column, target, target_column, held.flow, opinion))
             yield ColumnEdge(
                 source=ref,

@@ -80,7 +80,7 @@ def use(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
     parts = list(reader.parts(tree.this))
     if kind in ("ROLE", "WAREHOUSE", "SECONDARY") or not parts:
         return
-    schema = kind == "SCHEMA" or reader.rules.use_names_schema
+    schema = kind in ("SCHEMA", "NAMESPACE") or (reader.rules.use_names_schema and kind != "CATALOG")
     if len(parts) > 1:
         yield Use(database=parts[-2], schema=parts[-1])
     else:

@@ -46,6 +46,8 @@ class Rules:
     """True where a recursive WITH needs no RECURSIVE."""
     struct_is_function: bool = False
     """True where `STRUCT(` always builds a value; sqlglot tries it as a type first, at each level of nesting."""
+    partition_decorators: bool = False
+    """True where `t$20260101` is a partition of `t`."""
     use_names_schema: bool = False
     """True where `USE x` names a schema (Hive's and MySQL's databases are schemas)."""
     array_joins: bool = False
@@ -77,7 +79,13 @@ _SPARK = Rules(
 
 RULES = {
     "snowflake": Rules(sqlglot="snowflake", case=Case.UPPER, lateral_aliases=True, recursion_unmarked=True),
-    "bigquery": Rules(sqlglot="bigquery", unnamed=Unnamed.BIGQUERY, array_joins=True, struct_is_function=True),
+    "bigquery": Rules(
+        sqlglot="bigquery",
+        unnamed=Unnamed.BIGQUERY,
+        array_joins=True,
+        struct_is_function=True,
+        partition_decorators=True,
+    ),
     "databricks": replace(_SPARK, sqlglot="databricks"),
     "spark": _SPARK,
     "hive": replace(_SPARK, sqlglot="hive", lateral_aliases=False, unnamed=Unnamed.HIVE),

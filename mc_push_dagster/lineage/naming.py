@@ -10,8 +10,10 @@ from mc_push_dagster.lineage.names import Rules, Unnamed
 
 _OPEN = frozenset({TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE})
 _CLOSE = frozenset({TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END})
-_STOPS = frozenset({TokenType.COMMA, TokenType.SELECT, TokenType.DISTINCT, TokenType.FROM, TokenType.INTO})
+_STOPS = frozenset({TokenType.COMMA, TokenType.DISTINCT, TokenType.FROM, TokenType.INTO})
 _CONSTANTS = frozenset({TokenType.NUMBER, TokenType.STRING, TokenType.RAW_STRING})
+
+_NO_NAME = "?column?"
 
 
 class Texts:
@@ -25,12 +27,20 @@ class Texts:
         self._count = 0
         self.made = False
         """True where the names become a table's: then the warehouse makes them up by its own rule."""
+        self.bare = False
+        """True for a query that fills no table: what PostgreSQL gives no name of its own is numbered."""
         self.literal = False
         """True if a constant went into a name."""
 
     def of(self, item: exp.Expr, position: int = 0) -> str:
         """What the warehouse calls a select item without alias, where the statement makes a table or a view of it."""
         rule = self._rules.unnamed
+        if self.bare and rule is Unnamed.POSTGRES:
+            name = _postgres(item)
+            if name != _NO_NAME:
+                return name
+            self._count += 1
+            return f"_{self._count - 1}"
         if not self.made or rule is Unnamed.TEXT:
             return self._text_of(item)
         if rule is Unnamed.HIVE:
@@ -49,7 +59,7 @@ class Texts:
         return self._written(item)
 
     def _written(self, item: exp.Expr) -> str:
-        start = next((n.meta["start"] for n in item.walk() if n.meta and "start" in n.meta), None)
+        start = min((n.meta["start"] for n in item.walk() if "start" in n.meta), default=None)
         if self._starts is None:
             self._starts = {t.start: i for i, t in enumerate(self._tokens)}
         at = None if start is None else self._starts.get(start)
@@ -62,19 +72,21 @@ class Texts:
         return self._rules.fold(" ".join(text.split()), quoted=False)
 
     def _span(self, at: int) -> tuple[int, int]:
-        first, last, tokens = at, at, self._tokens
-        level = 0
+        """The first and the last token of the select item that the token `at` stands in."""
+        tokens, level, first = self._tokens, 0, at
         while first > 0:
             kind = tokens[first - 1].token_type
             level += (kind in _CLOSE) - (kind in _OPEN)
-            if level <= 0 and kind in _STOPS:
+            if kind is TokenType.SELECT and level <= 0:
                 break
             first -= 1
-        level = 0
+        level, last = 0, at
         for i in range(first, len(tokens)):
             kind = tokens[i].token_type
             if level == 0 and (kind in _CLOSE or (kind in _STOPS and i > at)):
                 break
+            if level == 0 and kind in _STOPS:
+                first = i + 1
             level += (kind in _OPEN) - (kind in _CLOSE)
             last = i
         return first, last
@@ -100,4 +112,4 @@ def _postgres(item: exp.Expr) -> str:
         return node.name.lower()
     if isinstance(node, exp.Func) and not isinstance(node, exp.Connector):
         return node.sql_name().lower()
-    return "?column?"
+    return _NO_NAME

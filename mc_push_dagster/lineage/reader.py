@@ -20,6 +20,7 @@ from mc_push_dagster.lineage.relations import (
     STAR,
     Common,
     Derived,
+    Fields,
     Output,
     Relation,
     Source,
@@ -85,7 +86,10 @@ class Reader:
         """
         if not isinstance(table, exp.Table):
             raise ParseError("no table where one must stand")
-        return tuple(self.rules.fold(p.name, quoted=bool(p.args.get("quoted"))) for p in table.parts if p.name)
+        parts = tuple(self.rules.fold(p.name, quoted=bool(p.args.get("quoted"))) for p in table.parts if p.name)
+        if self.rules.partition_decorators and parts and "$" in parts[-1]:
+            return (*parts[:-1], parts[-1].partition("$")[0])
+        return parts
 
     def locate(self, parts: Sequence[str]) -> Table:
         """The table that a name means; it is not counted as read."""
@@ -240,11 +244,21 @@ class Reader:
                     scope.aliases.setdefault(output.name.lower(), output)
         scope.aliases_usable = True
         self._filters(node, scope)
+        if str(node.args.get("kind") or "").upper() == "VALUE" and len(outputs) == 1:
+            return self._struct_fields(node.expressions[0], outputs[0], scope)
         match = node.args.get("match")
         if match is not None:
             measures = [m.this for m in match.args.get("measures") or ()]
             outputs.extend(Output(m.alias_or_name, sources_of(self, m, scope)) for m in measures)
         return Derived(outputs, opens)
+
+    def _struct_fields(self, item: exp.Expr, output: Output, scope: Scope) -> Relation:
+        """SELECT AS VALUE of a struct gives its fields as columns."""
+        struct = item.unalias()
+        if not isinstance(struct, exp.Struct):
+            return Fields(output.sources)
+        fields = [(e, e.this if isinstance(e, exp.PropertyEQ) else e) for e in struct.expressions]
+        return Derived([Output(name.alias_or_name, sources_of(self, e, scope)) for e, name in fields])
 
     def _item(self, item: exp.Expr, scope: Scope, position: int) -> tuple[Sequence[Output], Sequence[Relation]]:
         """The columns of one select item, and what may hide further ones."""

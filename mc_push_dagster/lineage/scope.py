@@ -70,7 +70,7 @@ class Scope:
                 return _qualified(entry.relation, parts[length:])
         found = self._sure(parts[0])
         if found is not None:
-            return found
+            return _with_fields(found, parts)
         for length in range(len(parts) - 1, 0, -1):
             entry = self._formal(parts[:length])
             if entry is not None:
@@ -81,11 +81,19 @@ class Scope:
             return row
         for scope in self.chain():
             weak = [
-                s for e in scope.entries if not e.relation.closed and (s := e.relation.column(parts[0])) is not None
+                (e.hidden, sources)
+                for e in scope.entries
+                if not e.relation.closed and (sources := e.relation.column(parts[0])) is not None
             ]
+            # The right side of a semi join and the target of a merge are meant only if nothing else can be.
+            weak = [w for w in weak if not w[0]] or weak
             if weak:
-                return _with_fields(weak[0], parts) if len(weak) == 1 else None
+                return _with_fields(weak[0][1], parts) if len(weak) == 1 else None
         return self._guess(parts[0]) or (self._row(parts[0]) if len(parts) == 1 else None)
+
+    def source(self, *path: str) -> Entry | None:
+        """The source called by a dotted path, by the name that an alias hides if need be."""
+        return self.entry(*path) or self._formal(path)
 
     def _formal(self, path: Sequence[str]) -> Entry | None:
         wanted = ".".join(path).lower()
@@ -140,15 +148,15 @@ def _reads_same(alias: Output, key: str) -> bool:
 
 def _qualified(relation: Relation, parts: Sequence[str]) -> Sources | None:
     found = relation.column(parts[0])
-    if found is None or (found and not relation.closed):
-        if parts[0].lower() in PSEUDO_COLUMNS:
-            return NOTHING
-        return relation.guess(parts[0]) if found is None else _with_fields(found, parts)
-    return found
+    if (found is None or not relation.closed) and parts[0].lower() in PSEUDO_COLUMNS:
+        return NOTHING
+    if found is None:
+        found = relation.guess(parts[0])
+    return None if found is None else _with_fields(found, parts)
 
 
 def _with_fields(sources: Sources, parts: Sequence[str]) -> Sources:
-    """Name the struct field as well where nothing is known of the table; a catalog lists columns, not their fields."""
+    """Name the field of a struct as well, where the column that holds it keeps its name on the way."""
     if len(parts) == 1:
         return sources
     column = parts[0].lower()

@@ -18,6 +18,28 @@ _STARTERS = frozenset(
         *("BEGIN", "IF", "WHILE", "FOR", "LOOP", "DECLARE"),
     }
 )
+_IDLE = frozenset(
+    {
+        *("OPTIMIZE", "VACUUM", "REFRESH", "ANALYZE", "ANALYSE", "MSCK", "REINDEX", "CHECKPOINT", "UNCACHE", "KILL"),
+        *(
+            "GRANT",
+            "REVOKE",
+            "COMMENT",
+            "LIST",
+            "LS",
+            "PUT",
+            "GET",
+            "REMOVE",
+            "RM",
+            "ADD",
+            "PRAGMA",
+            "ATTACH",
+            "DETACH",
+        ),
+        *("INSTALL", "LOAD", "LOCK", "UNLOCK", "RESET", "FETCH", "CLOSE", "OPEN", "SUMMARIZE", "ASSERT", "ABORT"),
+    }
+)
+"""Statements that begin so move no data between tables."""
 _BLOCK_ENDS = ("THEN", "DO", "LOOP", "BEGIN", "ELSE", "REPEAT")
 _MADE_BY = ("DECLARE", "LET", "SET", "FOR")
 _CONTROL = frozenset(
@@ -136,7 +158,9 @@ def _body(chunk: list[Token]) -> list[Token]:
             return chunk
         elif first in _CONTROL:
             chunk = _after(chunk, _BLOCK_ENDS)
-        elif first in ("LET", "SET", "RETURN", "CALL", "EXPLAIN", "DESCRIBE", "DESC", "SHOW"):
+        elif first == "SET" and _word(chunk, 1) == "SEARCH_PATH":
+            return chunk
+        elif first in _IDLE or first in ("LET", "SET", "RETURN", "CALL", "EXPLAIN", "DESCRIBE", "DESC", "SHOW"):
             return []
         elif len(chunk) > 2 and chunk[1].token_type is TokenType.COLON and _word(chunk, 2) in _STARTERS | _CONTROL:
             chunk = chunk[2:]  # label: LOOP
@@ -166,7 +190,14 @@ def _after(chunk: list[Token], words: tuple[str, ...]) -> list[Token]:
 def _plain(chunk: list[Token]) -> list[Token]:
     """The same statement in words that sqlglot knows."""
     chunk = _with_table_queries(chunk)
-    if _word(chunk, 0) != "CREATE":
+    words = [t.text.upper() for t in chunk[:4]]
+    if words == ["MERGE", "WITH", "SCHEMA", "EVOLUTION"]:
+        return [chunk[0], *chunk[4:]]
+    if words[:2] == ["REPLACE", "INTO"]:
+        return [_token(TokenType.INSERT, "INSERT", chunk[0]), *chunk[1:]]
+    if words[:1] == ["MERGE"] and [t.text.upper() for t in chunk[-2:]] == ["REMOVE", "DUPLICATES"]:
+        return [*chunk[:-2], *(_token(kind, text, chunk[-1]) for kind, text in _UPSERT)]
+    if words[:1] != ["CREATE"]:
         return chunk
     for i in range(1, min(len(chunk), 6)):
         if _word(chunk, i) in ("TABLE", "VIEW"):
@@ -174,6 +205,21 @@ def _plain(chunk: list[Token]) -> list[Token]:
             drop = {j for j in range(1, i) if _word(chunk, j) in ("SNAPSHOT", "STREAMING", "LIVE", "HYBRID")}
             return [t for j, t in enumerate(chunk) if j not in drop] if drop else chunk
     return chunk
+
+
+_UPSERT = (
+    (TokenType.WHEN, "WHEN"),
+    (TokenType.VAR, "MATCHED"),
+    (TokenType.THEN, "THEN"),
+    (TokenType.UPDATE, "UPDATE"),
+    (TokenType.SET, "SET"),
+    (TokenType.STAR, "*"),
+)
+"""What Redshift's REMOVE DUPLICATES comes to."""
+
+
+def _token(kind: TokenType, text: str, at: Token) -> Token:
+    return Token(kind, text, at.line, at.col, at.start, at.start)
 
 
 def _with_table_queries(chunk: list[Token]) -> list[Token]:
@@ -187,6 +233,6 @@ def _with_table_queries(chunk: list[Token]) -> list[Token]:
         inserted = _word(chunk, 0) == "INSERT" and i > 2 and before not in ("INTO", "OVERWRITE")
         if before == "AS" or i == 0 or inserted:
             star = [(TokenType.SELECT, "SELECT"), (TokenType.STAR, "*"), (TokenType.FROM, "FROM")]
-            query = [Token(kind, text, token.line, token.col, token.start, token.start) for kind, text in star]
+            query = [_token(kind, text, token) for kind, text in star]
             return [*chunk[:i], *query, *chunk[i + 1 :]]
     return chunk

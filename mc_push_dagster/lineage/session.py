@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mc_push_dagster.lineage.names import Name
 from mc_push_dagster.lineage.relations import STAR, Source
@@ -38,6 +38,8 @@ class Content:
     columns: dict[str, dict[Source, None]] = field(default_factory=dict)
     """Lower-case column -> its sources."""
 
+    held: list[Held[Any]] = field(default_factory=list)
+    """The flows that filled the table, until something reads it."""
     names: dict[str, str] = field(default_factory=dict)
     """Lower-case column -> the column as it is written."""
 
@@ -117,6 +119,11 @@ class Session(Generic[Tag]):
         self._begun = None
         yield from held
 
+    def unread(self) -> Iterator[Held[Tag]]:
+        """What went into temporary tables that nothing has read."""
+        for content in self._temps.values():
+            yield from content.held
+
     def __len__(self) -> int:
         return len(self._held)
 
@@ -130,15 +137,20 @@ class Session(Generic[Tag]):
             if content is not None:
                 if not flow.shape:
                     content.add(reads, columns)
+                    content.held.append(Held(tag, flow, destination, reads, columns))
                 return
         self._held.append(Held(tag, flow, destination, reads, columns))
 
     def _through(
-        self, reads: Iterable[Name], columns: Iterable[ColumnFlow]
+        self, reads: Sequence[Name], columns: Iterable[ColumnFlow]
     ) -> tuple[dict[Name, None], dict[ColumnFlow, None]]:
         """Replace temporary tables by what stands in them."""
         if not self._temps:
             return dict.fromkeys(reads), dict.fromkeys(columns)
+        for name in reads:
+            content = self._temps.get(key_of(name))
+            if content is not None:
+                content.held.clear()
         return _replaced(reads, columns, self._temps)
 
     def _create(self, name: Name, columns: Sequence[str] | None, *, temporary: bool) -> None:

@@ -30,7 +30,7 @@ def expand(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> Derive
 def _columns(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> tuple[list[Output], list[Relation]]:
     if isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
         path = [p.name for p in item.parts[:-1]]
-        entry = scope.entry(*path)
+        entry = scope.source(*path)
         if entry is not None and not isinstance(entry.relation, Spread):
             return _of(entry.relation)
         return _of(Fields(scope.column(path) or NOTHING))

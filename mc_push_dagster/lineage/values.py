@@ -89,6 +89,8 @@ def sources_of(reader: Reader, node: exp.Expr, scope: Scope, *, filtering: bool 
         elif isinstance(node, exp.Exists) and isinstance(node.this, exp.Query):
             reader.query(node.this, scope, scope.ctes)
             continue
+        elif isinstance(node, exp.Comprehension):
+            reader.variables.update(e.name.lower() for e in (node.expression,) if isinstance(e, exp.Expr))
         elif isinstance(node, exp.Star):
             found |= _counted(scope) if isinstance(node.parent, exp.Count) else _all_columns(scope, None)
             continue

@@ -64,6 +64,15 @@ def test_confidence_falls_where_the_catalog_does_not_know_an_end(sql: str, confi
     assert column.evidence.confidence == pytest.approx(confidence, abs=0.001)
 
 
+def test_a_struct_field_is_the_column_that_the_catalog_lists() -> None:
+    catalog = DictCatalog({ref("SRC"): {"DEVICE": "struct", "A.B": "int"}, ref("OUT"): {"OS": "text"}})
+    for path, column in (("device.os.name", "DEVICE"), ("src.device.os", "DEVICE"), ("s.device.os", "DEVICE")):
+        log = statements(f"INSERT INTO out SELECT {path} AS os FROM src AS s")
+        assert run(log, catalog=catalog)[1] == {f"SRC.{column} > OUT.OS"}
+    twice = statements("INSERT INTO out SELECT s.device.x + s.device.y AS os FROM src AS s")
+    assert [e for e in derive(twice, dialect="snowflake", catalog=catalog) if isinstance(e, ColumnEdge)][1:] == []
+
+
 def test_what_is_only_scanned_for_names_says_so() -> None:
     table, *rest = edges("INSERT INTO out SELECT id FROM src WHERE ((")
     assert isinstance(table, Skipped)

@@ -149,7 +149,7 @@ def test_standard_sql(sql: str, expected: set[str]) -> None:
         pytest.param(
             "bigquery",
             "SELECT p.key AS k, device.os AS os FROM events, UNNEST(params) AS p",
-            {"events.params > k", "events.device > os"},
+            {"events.params > k", "events.device.os > os"},
             id="unnest",
         ),
         pytest.param(

@@ -190,6 +190,30 @@ def test_a_procedure_in_another_language_is_no_sql() -> None:
     assert lineage(script, "snowflake")["tables"] == []
 
 
+@pytest.mark.parametrize(
+    ("dialect", "script", "expected"),
+    [
+        ("snowflake", "USE DATABASE d; USE SCHEMA s", "D.S.orders"),
+        ("snowflake", "USE d.s", "D.S.orders"),
+        ("snowflake", "USE SCHEMA s; USE ROLE r; USE WAREHOUSE w", "S.orders"),
+        ("databricks", "USE CATALOG d; USE SCHEMA s", "d.s.orders"),
+        ("hive", "USE s", "s.orders"),
+        ("postgres", "SET search_path TO s, public", "s.orders"),
+        ("redshift", "SET search_path = s", "s.orders"),
+        ("bigquery", "SET x = 1", "orders"),
+    ],
+)
+def test_defaults_change_within_a_script(dialect: str, script: str, expected: str) -> None:
+    found = lineage(f"{script}; SELECT a FROM orders", dialect, schemas={})
+    assert found["inputs"] == [expected.replace("orders", "ORDERS") if dialect == "snowflake" else expected]
+
+
+def test_a_temporary_table_that_nothing_reads_is_shown_for_a_case_and_not_pushed() -> None:
+    text = "CREATE TABLE #tmp AS SELECT id FROM src"
+    assert tables(lineage(text, "redshift", schemas={})) == {"src > #tmp"}
+    assert run(statements(text), dialect="redshift")[0] == set()
+
+
 def test_texts_of_one_case_share_a_session() -> None:
     found = lineage(
         ["USE db1", "CREATE TEMP TABLE t AS SELECT id FROM s.orders", "INSERT INTO s.r SELECT * FROM t"], schemas={}
