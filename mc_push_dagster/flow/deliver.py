@@ -96,11 +96,11 @@ class Accepted:
     size: int
 
 
-class _Stopped(Exception):  # noqa: N818  never leaves this module
+class _Stopped(Exception):
     """Another body's failure ended the delivery."""
 
 
-class _Replaced(Exception):  # noqa: N818  never leaves this module
+class _Replaced(Exception):
     """Other bodies take a body's place."""
 
     def __init__(self, parts: list[Parcel]) -> None:
