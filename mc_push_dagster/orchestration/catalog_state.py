@@ -25,5 +25,5 @@ def write_state(station: Station, settings: RepresentTables, path: Path) -> tupl
             scope=ScopeConfig(include=tuple(settings.include), exclude=tuple(settings.exclude)).scope(),
             max_tables=settings.max_tables,
         )
-    path.write_text(state.model_dump_json())
+    path.write_text(state.model_dump_json(), encoding="utf-8")
     return fit(state, settings).notes
