@@ -109,7 +109,9 @@ class PushConfig(_Model):
 
     @property
     def ledger_url(self) -> str:
-        return self.ledger or f"sqlite:///{home() / 'ledger.sqlite'}"
+        # In a URL these two mean something else.
+        path = str(home() / "ledger.sqlite").replace("%", "%25").replace("?", "%3F")
+        return self.ledger or f"sqlite:///{path}"
 
     @property
     def store_url(self) -> str:

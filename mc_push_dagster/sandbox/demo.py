@@ -59,10 +59,15 @@ def build(path: Path, *, now: datetime) -> DemoFacts:
     wait for each other.
 
     Raises:
+        FixConfiguration: if a folder has `?` in its name: DuckDB takes what follows for options.
         WarehouseUnavailable: if another program is writing the file.
         StorageFault: if the folder cannot be written or its disk is full.
     """
     now = utc(now)
+    if "?" in str(path):
+        raise FixConfiguration(
+            f"DuckDB cannot write below {path.parent}: a folder has `?` in its name; use another one"
+        )
     with _told(path), _alone(path):
         built_at = _built_at(path)
         reused = built_at is not None and timedelta(0) <= now - built_at < _STALE

@@ -384,6 +384,51 @@ def test_a_home_that_cannot_be_written_is_said_in_a_sentence(
     assert str(tmp_path / "file") in outcome.err
 
 
+@pytest.mark.parametrize("name", ["with space", "q?x=1", "100%20", "h#x", "quo'te", "[b]", "é😀"])
+def test_a_home_of_any_name_holds_everything(
+    mc_push: Command, resource: str, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("MC_PUSH_HOME", str(tmp_path / name))
+    before = {p.name for p in tmp_path.iterdir()}
+    assert mc_push("push", "--config", config).code == 0
+    assert mc_push("verify", "--config", config).code == 0
+    assert mc_push("doctor", "--config", config).code == 1
+    assert {p.name for p in tmp_path.iterdir()} - before == {name}
+    assert {p.name for p in (tmp_path / name).iterdir()} >= {"ledger.sqlite", "outbox"}
+
+
+def test_the_demo_says_that_duckdb_takes_no_question_mark(
+    mc_push: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MC_PUSH_HOME", str(tmp_path / "what?"))
+    outcome = mc_push("demo")
+    assert outcome.code == 2
+    assert "`?` in its name" in sentence(outcome)
+
+
+@pytest.mark.slow
+def test_the_demo_works_where_nothing_is_utf8_and_keys_proxies_and_profiles_are_hostile(tmp_path: Path) -> None:
+    hostile = {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "TZ": "Pacific/Kiritimati",
+        "HTTPS_PROXY": "socks5://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "REQUESTS_CA_BUNDLE": "/nowhere",
+        "MCD_INGEST_ID": "real",
+        "MCD_INGEST_TOKEN": SECRET,
+        "MCD_RESOURCE_UUID": SOMEWHERE,
+        "MCD_API_ENDPOINT": "https://api.getmontecarlo.com/graphql",
+    }
+    done = subprocess.run([*PROGRAM, "demo"], capture_output=True, env=os.environ | hostile, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"What the sandbox now shows" in done.stdout
+    assert SECRET.encode() not in done.stdout + done.stderr
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
 # Ctrl-C
 
 
