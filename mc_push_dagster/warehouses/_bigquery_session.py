@@ -102,7 +102,7 @@ def translate(error: Exception) -> PushError:
         return FixConfiguration(f"BigQuery: no credentials: {text}")
     if reason in _QUOTA:
         return OverQuota(f"BigQuery: a quota is used up: {text}")
-    if reason in _TOO_MUCH:
+    if reason in _TOO_MUCH or (reason == "invalidQuery" and "attempted to read too many" in text):
         return TooMuch(f"BigQuery: too much for one statement: {text}")
     if isinstance(error, concurrent.futures.TimeoutError) or reason in ("stopped", "timeout"):
         return TooLong(f"BigQuery: a job took longer than timeout_seconds allows: {text}")

@@ -264,6 +264,8 @@ def lineage(place: Place, window: Window, *, view: str, longest: timedelta, fold
     written = r"REGEXP_REPLACE(j.destination_table.table_id, r'\$.*$', '')"  # a partition decorator is no name
     read = r"REGEXP_REPLACE(r.table_id, r'\$.*$', '')"
     if fold:
+        # A job may have read some of the shards by a longer prefix, `events_202601*`: they are one asset all the same.
+        read = f"REGEXP_REPLACE({read}, r'_[0-9]{{1,7}}[*]$', '_*')"
         written, read = _folded(written), _folded(read)
     return bind.statement(
         "SELECT j.destination_table.project_id AS destination_project,",

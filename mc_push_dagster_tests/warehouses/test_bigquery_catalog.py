@@ -333,6 +333,27 @@ def test_where_a_region_may_not_be_read_as_a_whole_its_datasets_are(bq):
     assert len(list(opened(bq).fingerprints())) == 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("responseTooLarge", "Response too large to return."),
+        ("resourcesExceeded", "Resources exceeded during query execution"),
+        ("invalidQuery", "INFORMATION_SCHEMA.COLUMNS query attempted to read too many tables."),
+    ],
+)
+def test_a_region_that_is_too_much_for_one_job_is_read_dataset_by_dataset(bq, reason, message):
+    put(bq, *(Table(dataset=d, name="t") for d in "abc"))
+    bq.faults.append(Fault(on="region-us.*COLUMN_FIELD", status=400, reason=reason, message=message, in_job=True))
+    found = list(snapshots(opened(bq)))
+    assert {s.ref.schema: len(s.columns or ()) for s in found if isinstance(s, TableSnapshot)} == {
+        "a": 1,
+        "b": 1,
+        "c": 1,
+    }
+    assert not gaps(found)
+    assert len(bq.asked("COLUMN_FIELD_PATHS")) == 1 + 3
+
+
 def test_a_region_that_is_denied_and_shows_no_dataset_is_a_gap_with_its_role(bq):
     put(bq, Table(dataset="d", name="t"))
     bq.denied.append(r"region-us\.")

@@ -302,13 +302,13 @@ def test_anonymous_results_temporary_tables_system_views_and_failures_make_no_ed
 
 def test_shards_and_partitions_are_written_as_the_catalog_names_them(bq):
     days = [f"{SHOP}.d.events_202601{day:02}" for day in range(1, 29)]
-    log(bq, wrote("q", NOW, f"{SHOP}.d.sum$20260101", *days, f"{SHOP}.d.events_*"))
+    log(bq, wrote("q", NOW, f"{SHOP}.d.sum$20260101", *days, f"{SHOP}.d.events_*", f"{SHOP}.d.events_202601*"))
     log(bq, wrote("r", NOW, f"{SHOP}.d.daily_20260101", f"{SHOP}.d.sum"))
     assert pairs(edges(bq)) == {
         (f"{SHOP}.d.events_*", f"{SHOP}.d.sum"),
         (f"{SHOP}.d.sum", f"{SHOP}.d.daily_*"),
     }
-    assert len(edges(bq, shards="each")) == 28 + 1 + 1
+    assert len(edges(bq, shards="each")) == 28 + 2 + 1
 
 
 def test_lineage_follows_the_scope_of_what_is_filled_and_the_projects_that_are_read(bq):
