@@ -12,7 +12,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Engine:
     iceberg: bool
     app_id: str
     ask: Callable[[str], dict[str, Any]]
+    sessions: dict[str, Any] = field(default_factory=dict)
 
     def hive(self, sql: str) -> None:
         """Run a statement by Hive's own driver, past Spark, in the same metastore."""
@@ -56,22 +58,31 @@ class Engine:
         return int(self.spark.split(".")[0])
 
     def run(self, *statements: str, user: str = "etl") -> list[tuple[Any, ...]]:
-        """Run statements as `user` by plain pyhive and return the rows of the last one."""
-        from pyhive import hive
+        """Run statements as `user` by plain pyhive and return the rows of the last one.
 
+        A user keeps one session, because opening one takes Spark most of a second: not for two threads at once.
+        """
         rows: list[tuple[Any, ...]] = []
-        connection = hive.connect("127.0.0.1", self.binary_port, username=user)
-        try:
-            cursor = connection.cursor()
+        with closing(self._session(user).cursor()) as cursor:
             for sql in statements:
                 cursor.execute(sql)
                 try:
                     rows = cursor.fetchall()
                 except TypeError:  # pyhive on a statement without rows
                     rows = []
-        finally:
-            connection.close()
         return rows
+
+    def _session(self, user: str) -> Any:
+        from pyhive import hive
+
+        if user not in self.sessions:
+            self.sessions[user] = hive.connect("127.0.0.1", self.binary_port, username=user)
+        return self.sessions[user]
+
+    def close(self) -> None:
+        """Close the sessions of all users."""
+        while self.sessions:
+            self.sessions.popitem()[1].close()
 
 
 def free_port() -> int:
@@ -91,7 +102,7 @@ def running() -> Engine:
     ports = free_port(), free_port()
     python = os.environ.get(ENGINE_VARIABLE)
     folder, info, ask = launch("server.py", *map(str, ports), HTTP_PATH, python=python)
-    return Engine(
+    engine = Engine(
         folder=folder,
         binary_port=ports[0],
         http_port=ports[1],
@@ -100,6 +111,8 @@ def running() -> Engine:
         app_id=info["app_id"],
         ask=ask,
     )
+    atexit.register(engine.close)  # before the server is stopped: the last registered goes first
+    return engine
 
 
 @cache
