@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
 import ssl
 import threading
 import uuid
@@ -142,7 +143,7 @@ def over_http(
     """Serve over HTTP(S) on loopback with basic authentication; yields the address."""
     from TCLIService import TCLIService
     from thrift.protocol.TBinaryProtocol import TBinaryProtocol
-    from thrift.transport.TTransport import TMemoryBuffer
+    from thrift.transport.TTransport import TMemoryBuffer, TTransportException
 
     processor = TCLIService.Processor(answers)
     expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -157,7 +158,7 @@ def over_http(
             out = TMemoryBuffer()
             try:
                 processor.process(TBinaryProtocol(TMemoryBuffer(body)), TBinaryProtocol(out))
-            except ConnectionAbortedError:
+            except TTransportException:
                 self.close_connection = True
                 return self.connection.close()
             return self.reply(200, out.getvalue())
@@ -193,37 +194,46 @@ def over_http(
 
 @contextmanager
 def over_binary(answers: Answers) -> Iterator[int]:
-    """Serve over a plain socket (NOSASL) on loopback; yields the port. An answer that raises breaks the connection."""
+    """Serve over a plain socket (NOSASL) on loopback; yields the port. `died()` in `before` breaks the connection."""
     from TCLIService import TCLIService
     from thrift.protocol.TBinaryProtocol import TBinaryProtocol
-    from thrift.transport.TSocket import TServerSocket
+    from thrift.transport.TSocket import TSocket
     from thrift.transport.TTransport import TBufferedTransport, TTransportException
 
-    listening = TServerSocket("127.0.0.1", 0)
-    listening.listen()
-    port = listening.handle.getsockname()[1]
     processor = TCLIService.Processor(answers)
+    over = threading.Event()
 
-    def talk(client: Any) -> None:
-        protocol = TBinaryProtocol(TBufferedTransport(client))
+    def talk(connection: socket.socket) -> None:
+        wire = TSocket()
+        wire.setHandle(connection)
+        protocol = TBinaryProtocol(TBufferedTransport(wire))
         try:
             while True:
                 processor.process(protocol, protocol)
         except (TTransportException, OSError, EOFError):
-            client.close()
+            connection.close()
 
-    def accept() -> None:
+    def accept(server: socket.socket) -> None:
         while True:
-            try:
-                client = listening.accept()
-            except OSError:
+            connection, _ = server.accept()
+            if over.is_set():
+                connection.close()
                 return
-            if client is None:
-                return
-            threading.Thread(target=talk, args=(client,), daemon=True).start()
+            threading.Thread(target=talk, args=(connection,), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield port
-    finally:
-        listening.close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept, args=(server,), daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            over.set()
+            socket.create_connection(server.getsockname()).close()  # wakes accept()
+            thread.join(5)
+
+
+def died() -> Exception:
+    """What to raise in `Answers.before` for a server that dies: any other error would be answered politely."""
+    from thrift.transport.TTransport import TTransportException
+
+    return TTransportException(message="died")

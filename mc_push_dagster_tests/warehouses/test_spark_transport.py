@@ -20,7 +20,7 @@ from mc_push_dagster.warehouses._spark_catalog import name_patterns, quote, unqu
 from mc_push_dagster.warehouses._thrift import Session, StatementError, first_sentence, pattern
 from mc_push_dagster.warehouses.spark import Spark, SparkOptions, SparkSettings
 from mc_push_dagster_tests.spark.engine import free_port
-from mc_push_dagster_tests.spark.replay import Answers, RefusedError, over_binary, over_http
+from mc_push_dagster_tests.spark.replay import Answers, RefusedError, died, over_binary, over_http
 
 INFORMATION = (
     "Catalog: spark_catalog\nDatabase: d\nTable: {name}\nOwner: etl\nCreated Time: Fri Nov 20 23:09:20 UTC 2026\n"
@@ -352,7 +352,7 @@ def test_a_server_that_dies_in_the_middle_of_reading_is_unavailable():
 
     def die(name: str) -> None:
         if name == "FetchResults" and lake.answers.calls[name] == 5:
-            raise ConnectionAbortedError
+            raise died()
 
     lake.answers.before = die
     with over_http(lake.answers) as url, pytest.raises(WarehouseUnavailable):
@@ -367,7 +367,7 @@ def test_a_binary_server_that_dies_anywhere_is_unavailable_or_was_read(dies_at):
 
     def die(name: str) -> None:
         if name == dies_at and lake.answers.calls[name] >= (1 if name in ("OpenSession", "CloseSession") else 3):
-            raise ConnectionAbortedError
+            raise died()
 
     lake.answers.before = die
     with over_binary(lake.answers) as port:
