@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from mc_push_dagster.errors import PushIncomplete, Rejected
 from mc_push_dagster.flow.report import PushReport, TableChange
-from mc_push_dagster.model import Window
+from mc_push_dagster.model import Gap, Window
 
 # Names come from warehouses: what looks like rich's markup or an emoji's code in them is part of the name.
 out = Console(highlight=False, markup=False, emoji=False)
@@ -197,9 +197,7 @@ def show_troubles(label: str, report: PushReport) -> None:
         line(f"{label}: {quantity(low, 'edges')} kept in the ledger only: below the minimum confidence.")
     for reason, number in sorted(_skipped(counts), key=lambda item: -item[1]):
         line(f"{label}: {quantity(number, 'statements')} not used in full: {reason}", "yellow")
-    for gap in report.gaps[:SHOWN]:
-        line(f"Not read: {gap.subject}: {gap.reason}", "yellow")
-    _and_more(counts.get("gaps", len(report.gaps)), "that could not be read")
+    show_gaps(report.gaps, counts.get("gaps", len(report.gaps)))
     for aside in report.set_aside[:SHOWN]:
         line(f"Not accepted: {aside.feed.value.lower()} of {aside.name}: {aside.reason}", "red")
     _and_more(counts.get("set_aside", len(report.set_aside)), "that were not accepted")
@@ -209,6 +207,13 @@ def show_troubles(label: str, report: PushReport) -> None:
             "hold them twice.",
             "yellow",
         )
+
+
+def show_gaps(gaps: Sequence[Gap], number: int) -> None:
+    """Print the first of `number` gaps by name."""
+    for gap in gaps[:SHOWN]:
+        line(f"Not read: {gap.subject}: {gap.reason}", "yellow")
+    _and_more(number, "that could not be read")
 
 
 def _skipped(counts: Mapping[str, int]) -> list[tuple[str, int]]:

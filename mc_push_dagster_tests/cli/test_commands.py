@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,9 @@ import pytest
 
 from mc_push_dagster.cli import COMMANDS, screen
 from mc_push_dagster.cli.options import closed_hours, demo_config_path
-from mc_push_dagster.model import Window
+from mc_push_dagster.model import Gap, TableSnapshot, Window
 from mc_push_dagster.sandbox import Sandbox
+from mc_push_dagster.warehouses.duckdb import DuckDB
 from mc_push_dagster_tests.cli.conftest import HOSTILE, PROGRAM, Command, contents, sent_to, written
 
 ID = re.compile(r"^(\S.*?)  ([0-9a-f]{8}-[0-9a-f-]{27})$", re.MULTILINE)
@@ -310,6 +312,32 @@ def test_collecting_on_one_machine_and_pushing_on_another(
     again = mc_push("push", "--config", config, "--manifest", str(carried), "--json")
     assert again.code == 0
     assert again.json["reports"][0]["requests"] == 0
+
+
+def test_collect_counts_what_it_read(mc_push: Command, config: str) -> None:
+    outcome = mc_push("collect", "--config", config)
+    assert outcome.code == 0
+    assert outcome.out.startswith("Collected: 3 tables, 1 view, 1 edge, 1 column edge\nManifest: manifests/shop-")
+    assert mc_push("collect", "--config", config, "--json").json["counts"]["tables"] == 3
+
+
+def test_collect_names_what_it_could_not_read_and_ends_with_1(
+    mc_push: Command, resource: str, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = DuckDB.tables
+
+    def with_a_gap(self: DuckDB) -> Iterator[TableSnapshot | Gap]:
+        yield Gap(subject="secret.schema", reason="permission denied")
+        yield from everything(self)
+
+    monkeypatch.setattr(DuckDB, "tables", with_a_gap)
+    outcome = mc_push("collect", "--config", config, "--json")
+    assert outcome.code == 1
+    assert outcome.json["counts"]["gaps"] == len(outcome.json["gaps"]) > 0
+    assert "Not read: secret.schema: permission denied" in mc_push("collect", "--config", config).out
+    pushed = mc_push("push", "--config", config, "--manifest", outcome.json["manifest"])
+    assert pushed.code == 1
+    assert "Not read: secret.schema: permission denied" in pushed.out
 
 
 def test_collect_says_how_to_push_in_one_line_that_can_be_copied(

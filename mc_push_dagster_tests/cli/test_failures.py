@@ -62,7 +62,8 @@ def test_a_wrong_configuration_is_named(
         assert outcome.code == 1
         said = " ".join(outcome.out.replace("│", " ").split())
     elif outcome.code == 0:
-        pytest.skip(f"`{command}` needs nothing of what is wrong")
+        assert command == "collect", "which needs no ledger, no outbox and no resource"
+        return
     else:
         # No warehouse is there, and nothing was pushed: verify says the latter first.
         said = sentence(outcome)
