@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from mc_push_dagster.lineage.literals import Kind, Lexeme, Syntax, lexemes, shows_secret, syntax_of, telling
-from mc_push_dagster.lineage.settings import Run, bare_value, bare_values_from
+from mc_push_dagster.lineage.settings import NAMING, Run, bare_value, bare_values_from
 from mc_push_dagster.lineage.surroundings import Surroundings
 
 WITHHELD = "/* text withheld: its literals could not be told apart */"
@@ -80,7 +80,7 @@ class _Masking:
         if at == self._bare:
             end = next((i for i in range(at, len(self._found)) if self._found[i].source == ";"), len(self._found))
             return Run(f"'{MASK}'", end)
-        if not self._around.queries:
+        if self._around.outside_of_query:
             value = bare_value(self._found, at, self._around.start)
             if value is not None:
                 return value
@@ -139,13 +139,13 @@ class _Masking:
             return False
         if around.level.opener in ("IDENTIFIER", "TABLE") and around.before(at) == "(":
             return bool(_TABLE_NAME.fullmatch(value))
-        if around.word(1) == "SP_RENAME":
+        if around.word(1) == "SP_RENAME" or (around.word(0) == "SET" and around.word(1) in NAMING):
             return bool(_TABLE_NAME.fullmatch(value))
         if around.is_alias(at):
             return bool(_ALIAS.fullmatch(value))
         if self._syntax.strings_are_tables and around.in_place_of_table(at):
             return bool(_TABLE_NAME.fullmatch(value)) and not _FILE.search(value)
-        return around.picks_columns(at) or around.names_pivot_column(at)
+        return around.names_pivot_column(at) or (self._syntax.patterns_pick_columns and around.picks_columns(at))
 
     # -- SQL in strings ----------------------------------------------------------------------------------------------
 

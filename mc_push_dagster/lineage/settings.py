@@ -17,7 +17,8 @@ _GIVES = frozenset({"=", "=>", ":="})
 _GIVES_IN_COPY = frozenset({*_GIVES, "AS"})
 _PLAIN = frozenset({"NULL", "TRUE", "FALSE", "DISABLE", "NONE", "DEFAULT", "EXPIRE", "NEVER", "POLICY", "OPTION"})
 _QUERIES = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "FROM", "VALUES", "REPLACE", "PIVOT"})
-_NAMING = frozenset({"SEARCH_PATH", "SCHEMA", "CATALOG", "ROLE", "DATABASE", "CURRENT_SCHEMA", "DATASET_ID"})
+NAMING = frozenset({"SEARCH_PATH", "SCHEMA", "CATALOG", "ROLE", "DATABASE", "CURRENT_SCHEMA", "DATASET_ID"})
+"""Settings whose values are names."""
 _BARE_COMMANDS = frozenset({"ADD", "LIST", "DELETE"})
 _RESOURCES = frozenset({"JAR", "JARS", "FILE", "FILES", "ARCHIVE", "ARCHIVES"})
 
@@ -37,7 +38,7 @@ def bare_values_from(found: Sequence[Lexeme], start: int, syntax: Syntax) -> int
         return start + 1
     if first in _BARE_COMMANDS and second in _RESOURCES and start + 2 < len(found):
         return start + 2
-    if first != "SET" or second in _NAMING:
+    if first != "SET" or second in NAMING:
         return None
     for i in range(start + 1, len(found)):
         lexeme = found[i]

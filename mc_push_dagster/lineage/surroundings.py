@@ -15,11 +15,14 @@ _CLAUSES = frozenset(
     }
 )
 _QUERY_STARTS = frozenset({"SELECT", "FROM", "WITH", "PIVOT", "UNPIVOT", "INSERT", "MERGE", "UPDATE", "DELETE"})
-_NAME_BEFORE = frozenset({"FROM", "JOIN", "INTO", "TABLE", "UPDATE", "VIEW", "EXISTS", "USING", "OVERWRITE", ","})
+_NAME_BEFORE = frozenset({"FROM", "JOIN", "INTO", "TABLE", "UPDATE", "VIEW", "EXISTS", "USING", "OVERWRITE"})
 _COMPARED_IN = frozenset({"WHERE", "ON", "HAVING", "QUALIFY", "WHEN"})
 _COMPARING = frozenset({"=", "<>", "!=", "==", "<=>", "LIKE", "ILIKE", "IN", "("})
+_MATCHING = ("LIKE", "ILIKE", "GLOB", "SIMILAR TO", "~")
 _SECRET = re.compile("PASSW|SECRET|TOKEN|PWD")
 _LONGEST_NAME = 128
+_LONGEST_PROJECT_NUMBER = 12
+_OPTIONS_LAST = frozenset({"COPY", "UNLOAD", "EXPORT"})
 
 
 @dataclass(slots=True)
@@ -53,6 +56,11 @@ class Surroundings:
     @property
     def level(self) -> Level:
         return self.levels[-1]
+
+    @property
+    def outside_of_query(self) -> bool:
+        """True among the options of a statement; those of a COPY stand after its query, too."""
+        return not self.queries or (self.word(0) in _OPTIONS_LAST and not self.level.query)
 
     def move(self, at: int) -> None:
         """Take note of the word or mark at `at`."""
@@ -104,9 +112,10 @@ class Surroundings:
 
     def picks_columns(self, at: int) -> bool:
         """True for a pattern of column names: `COLUMNS('a.*')`, `* ILIKE 'a%'`."""
+        before = self.before(at)
         if any(level.opener == "COLUMNS" for level in self.levels[-2:]):
-            return True
-        return self.before(at) in ("LIKE", "ILIKE") and self.before(at, 2) == "*"
+            return before in ("(", *_MATCHING)
+        return before in ("LIKE", "ILIKE") and self.before(at, 2) == "*"
 
     def names_pivot_column(self, at: int) -> bool:
         """True for a value in a pivot's list that becomes a column's name; with an alias, that is the name."""
@@ -116,12 +125,17 @@ class Surroundings:
 
     def in_table_name(self, at: int) -> bool:
         """True for the figures in `my-project-123.dataset.t`."""
+        if len(self.source(at)) > _LONGEST_PROJECT_NUMBER:
+            return False
         first = at
         while first > max(self.start, at - _LONGEST_NAME) and self._found[first].glued:
             if self._found[first - 1].source in ("(", ","):
                 break
             first -= 1
-        return first < at and self._found[first].kind is Kind.WORD and self.before(first) in _NAME_BEFORE
+        if first == at or self._found[first].kind is not Kind.WORD:
+            return False
+        before = self.before(first)
+        return before in _NAME_BEFORE or (before == "," and self.level.query and self.level.clause == "FROM")
 
     def is_mistaken(self, at: int) -> bool:
         """True for a name in double quotes that is compared and looks like a value: `WHERE name = "Jane Doe"`."""

@@ -119,6 +119,11 @@ EVERYWHERE = [
     "SELECT 0x⟦deadbeefcafe4711⟧",
     "SELECT 1⟦_234_567_891⟧",
     "SELECT ⟦12.34.5678⟧",
+    "SELECT a, b-⟦40719283⟧ FROM t WHERE c IN (d, e-⟦51829374⟧)",
+    "SELECT ⟦AKIAQ7XWMNBVCX2LKJHG⟧ FROM t",
+    "SELECT a FROM ⟦xoxb-1234567890-abcdefghij⟧",
+    "SELECT * FROM JSON_TABLE(j, '⟦$.akte⟧' COLUMNS (a VARCHAR(20) PATH '⟦$.kartei⟧' DEFAULT '⟦Zuckerdose⟧' ON EMPTY))",
+    "COPY (SELECT a FROM t) TO '⟦s3://b/kaffeekanne⟧' (PASSWORD = ⟦Milchkrug⟧)",
     "INSERT INTO t SELECT '⟦Giersch⟧', b, ⟦55512⟧ FROM u WHERE c = '⟦Brennnessel⟧'",
     "SELECT a FROM t WHERE o = '⟦Conan O''Brienwald⟧'",
 ]

@@ -119,6 +119,11 @@ OWN = [
     ("bigquery", "INSERT INTO `my-proj.d.t` (k) SELECT k FROM my-proj-12.d.u WHERE v = 12"),
     ("snowflake", "CREATE TABLE z AS SELECT v.x, t.b FROM VALUES (1, 'a'), (2, 'b') AS v(x, y) JOIN t ON t.id = v.x"),
     ("snowflake", "CREATE TABLE z AS SELECT a AS 'alias one' FROM t"),
+    ("postgres", "SET search_path = 'sales', public; INSERT INTO z SELECT a FROM t WHERE b = 'x'"),
+    ("redshift", "SET search_path TO 'sales'; INSERT INTO z SELECT a FROM t WHERE b = 'x'"),
+    ("hive", "FROM t INSERT OVERWRITE TABLE z PARTITION (d = 'a', h) SELECT a, h WHERE k = '1' INSERT INTO y SELECT b"),
+    ("snowflake", "CREATE TASK x AS EXECUTE IMMEDIATE 'INSERT INTO a SELECT b FROM c WHERE d = ''x'''"),
+    ("bigquery", "FOR r IN (SELECT a FROM d.t WHERE b = 'x') DO INSERT INTO d.z SELECT r.a FROM d.u; END FOR"),
     ("snowflake", "SET x = (SELECT MAX(a) FROM t); INSERT INTO q SELECT b FROM r WHERE c = $x"),
 ]
 
