@@ -174,7 +174,7 @@ def read(path: Path, *, environment: Mapping[str, str] = os.environ) -> PushConf
     except UnicodeDecodeError as error:
         raise FixConfiguration(f"{path} is not YAML: it is not UTF-8 text") from error
     try:
-        return parse(_fill_in(_ours(yaml.safe_load(text), path), environment), source=str(path))
+        return parse(fill_in(_ours(yaml.safe_load(text), path), environment), source=str(path))
     except yaml.YAMLError as error:
         raise FixConfiguration(f"{path} is not YAML: {_yaml_reason(error)}") from error
 
@@ -206,11 +206,16 @@ def _yaml_reason(error: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem or 'not understood'}"
 
 
-def _fill_in(value: Any, environment: Mapping[str, str]) -> Any:
-    """Fill templates in after YAML was read, so that a value can never change the document's structure."""
-    from jinja2 import StrictUndefined
+def fill_in(value: Any, environment: Mapping[str, str]) -> Any:
+    """Fill in the templates of a YAML value; what is filled in is text, as the environment holds it.
+
+    Never a number or None: a password `1e5` would become 100000.0. Fields that are numbers read the text themselves.
+
+    Raises:
+        FixConfiguration: if a variable is not set, or the template is none.
+    """
+    from jinja2 import Environment, StrictUndefined
     from jinja2.exceptions import TemplateError
-    from jinja2.nativetypes import NativeEnvironment
 
     class Env:
         def __call__(self, name: str, default: Any = None) -> Any:
@@ -224,7 +229,7 @@ def _fill_in(value: Any, environment: Mapping[str, str]) -> Any:
                 raise AttributeError(name)
             return self(name)
 
-    native = NativeEnvironment(undefined=StrictUndefined)
+    templates = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  no HTML is made
 
     def walk(node: Any) -> Any:
         if isinstance(node, dict):
@@ -233,7 +238,7 @@ def _fill_in(value: Any, environment: Mapping[str, str]) -> Any:
             return [walk(v) for v in node]
         if isinstance(node, str) and "{{" in node:
             try:
-                return native.from_string(node).render(env=Env())
+                return templates.from_string(node).render(env=Env())
             except TemplateError as error:
                 raise FixConfiguration(f"template {node!r}: {error}") from error
         return node

@@ -149,3 +149,10 @@ def test_a_scope_may_be_one_pattern_or_many():
 def test_a_broken_scope_is_a_matter_of_configuration():
     with pytest.raises(FixConfiguration, match="scope: not a table pattern"):
         ScopeConfig(include=("a..b",)).scope()
+
+
+@pytest.mark.parametrize("secret", ["12345", "1e5", "None", "0x10", "[1]", "true"])
+def test_what_the_environment_holds_stays_text(secret: str, tmp_path: Path) -> None:
+    path = tmp_path / "push.yaml"
+    path.write_text("name: shop\nwarehouse: {type: duckdb, path: \"{{ env('SECRET') }}\"}\n")
+    assert read(path, environment={"SECRET": secret}).warehouse["path"] == secret

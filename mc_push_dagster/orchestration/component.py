@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
 from pydantic import ConfigDict, Field
 
-from mc_push_dagster.config import PushConfig
+from mc_push_dagster.config import PushConfig, fill_in
+from mc_push_dagster.errors import FixConfiguration
 from mc_push_dagster.model import ChangeSource
 from mc_push_dagster.orchestration import assets
 from mc_push_dagster.orchestration._compat import Described, TranslationFn, TranslationFnResolver, state_storage_at_hand
@@ -31,6 +33,21 @@ if TYPE_CHECKING:
     from mc_push_dagster.assembly import Station
 
 _VERSIONED = DefsStateConfigArgs.versioned_state_storage().management_type
+
+
+def as_text(context: dg.ResolutionContext, given: Any) -> Any:
+    """Fill in templates as text where the environment alone answers them, else as Dagster does.
+
+    Dagster reads what it filled in as a Python value: a password of digits would become a number.
+    """
+    if isinstance(given, Mapping):
+        return {name: as_text(context, value) for name, value in given.items()}
+    if isinstance(given, list):
+        return [as_text(context, value) for value in given]
+    try:
+        return fill_in(given, os.environ)
+    except FixConfiguration:
+        return context.resolve_value(given)
 
 
 @dg.scaffold_with(MonteCarloPushScaffolder)
@@ -60,6 +77,9 @@ class MonteCarloPushComponent(dg.StateBackedComponent, PushConfig, DagsterSettin
     scope: ScopeAttributes = ScopeAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
     monte_carlo: MonteCarloAttributes = MonteCarloAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
     delivery: DeliveryAttributes = DeliveryAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
+    warehouse: Annotated[
+        dict[str, Any], dg.Resolver(lambda context, given: as_text(context, given), model_field_type=dict[str, Any])
+    ] = Field(description=PushConfig.model_fields["warehouse"].description)
     forbid_change_sources: Annotated[
         tuple[ChangeSource, ...],
         dg.Resolver(lambda context, given: tuple(context.resolve_value(given)), model_field_type=list[str]),

@@ -298,3 +298,12 @@ def test_dagster_lists_our_version_beside_its_own() -> None:
     from mc_push_dagster import __version__
 
     assert DagsterLibraryRegistry.get()["mc_push_dagster"] == __version__
+
+
+@pytest.mark.parametrize("secret", ["12345", "1e5", "None"])
+def test_a_password_of_digits_stays_text(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_SECRET", secret)
+    component = MonteCarloPushComponent.resolve_from_yaml(
+        "name: shop\nwarehouse:\n  type: duckdb\n  path: \"{{ env('WAREHOUSE_SECRET') }}\"\n"
+    )
+    assert component.config.warehouse["path"] == secret
