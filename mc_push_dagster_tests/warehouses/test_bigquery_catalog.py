@@ -137,7 +137,9 @@ def test_a_dropped_table_of_the_same_name_gives_no_measures(bq):
 def test_a_replica_of_a_dataset_in_a_second_region_is_the_same_dataset(bq):
     for region in ("eu", "us"):
         put(bq, Table(dataset="d", name="s"), Table(dataset="d", name="t"), region=region)
-    assert names(snapshots(opened(bq, regions=("us", "EU")))) == ["d.s", "d.t"]
+    found = list(snapshots(opened(bq, regions=("us", "EU"))))
+    assert names(found) == ["d.s", "d.t"]
+    assert [s.row_count for s in found if isinstance(s, TableSnapshot)] == [3, 3]
 
 
 # Date shards
