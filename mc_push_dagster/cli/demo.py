@@ -101,12 +101,8 @@ def materialized(config: PushConfig) -> Sequence[Materialized]:
 
 def report(made: Sequence[Materialized], found: Verification, *, seconds: float) -> None:
     """Print what was pushed, with the invocation ids, what the stand-in shows, and what to do next."""
-    table = Table(
-        title="Pushed by Dagster to the sandbox, a local stand-in that is NOT Monte Carlo",
-        title_justify="left",
-        show_edge=False,
-        pad_edge=False,
-    )
+    line("Pushed by Dagster to the sandbox, a local stand-in that is NOT Monte Carlo", "bold")
+    table = Table(show_edge=False, pad_edge=False)
     table.add_column("asset", no_wrap=True)
     table.add_column("pushed")
     table.add_column("invocation ids", no_wrap=True)
@@ -118,7 +114,7 @@ def report(made: Sequence[Materialized], found: Verification, *, seconds: float)
     out.print(f"{requests} requests, {sized(size)}")
     for one in made:
         if held := one.metadata.get("mc/held_back"):
-            line(f"{one.asset.rpartition('/')[2]}: {held}", "yellow")
+            out.print(Text(f"{one.asset.rpartition('/')[2]}: {held}", style="yellow"))
     out.print()
     show(found, who="the sandbox")
     out.print(f"\nDone in {seconds:.0f} s. What next:")

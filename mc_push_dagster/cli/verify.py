@@ -99,7 +99,8 @@ def document(found: Verification) -> dict[str, object]:
 
 def show(found: Verification, *, who: str = "Monte Carlo") -> None:
     """Print one line a feed, and what is missing by name."""
-    table = Table(title=f"What {who} now shows", title_justify="left", show_edge=False, pad_edge=False)
+    line(f"What {who} now shows", "bold")
+    table = Table(show_edge=False, pad_edge=False)
     for heading in ("what", "seen", "missing", "too early to tell"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     counts = {verdict: len(found.tables_that_are(verdict)) for verdict in Verdict}
