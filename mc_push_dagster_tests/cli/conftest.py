@@ -24,6 +24,7 @@ PROGRAM = (sys.executable, "-c", "from mc_push_dagster.cli import main; main()")
 
 The console script may be of another environment, or missing where the package is only on the path.
 """
+SOMEWHERE = "11111111-2222-4333-8444-555555555555"
 SECRET = "hunter2-very-secret"
 
 
@@ -38,6 +39,14 @@ class Outcome:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+def sentence(outcome: Outcome) -> str:
+    """The one line on standard error; nothing is on standard output."""
+    assert outcome.out == ""
+    assert outcome.err.startswith("Error: ")
+    assert outcome.err.count("\n") == 1
+    return outcome.err.removeprefix("Error: ").rstrip("\n")
 
 
 Command = Callable[..., Outcome]
