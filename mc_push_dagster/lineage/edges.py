@@ -15,17 +15,15 @@ from mc_push_dagster.lineage.memo import Memo
 from mc_push_dagster.lineage.names import Name
 from mc_push_dagster.lineage.opinion import SecondOpinion
 from mc_push_dagster.lineage.order import in_order
-from mc_push_dagster.lineage.relations import STAR
-from mc_push_dagster.lineage.session import Held, Session
+from mc_push_dagster.lineage.session import Session
+from mc_push_dagster.lineage.sightings import Sightings
 from mc_push_dagster.lineage.statement import Skipped, Statement
 from mc_push_dagster.lineage.steps import Flow, Use
 from mc_push_dagster.lineage.workers import analysed
-from mc_push_dagster.model import AssetType, ColumnEdge, Evidence, EvidenceKind, LineageEdge, TableRef
+from mc_push_dagster.model import ColumnEdge, LineageEdge
 
 _SESSIONS = 2_000
 _HELD = 200_000
-_PARTS = 3
-NAMELESS = "a table's full name is not known"
 
 
 def derive(
@@ -41,8 +39,8 @@ def derive(
 
     Statements of one session are held until their session, or the input, ends: a rename at the end decides where the
     first insert went. Memory is bounded: 10,000 statements for sorting by time, 2,000 sessions, 200,000 flows.
-    With `workers` above 1 the catalog is copied to each of them. Edges repeat where statements do: merge them in a
-    `Graph`.
+    With `workers` above 1 the catalog is pickled to each of them; where it cannot be, this process works alone.
+    An edge comes when it is first seen, and again at the end if it was seen later: merge them in a `Graph`.
     """
     budget = budget or Budget()
     run = _Run(dialect, catalog, budget, opinion)
@@ -60,7 +58,7 @@ class _Run:
     def __init__(self, dialect: str, catalog: Catalog, budget: Budget, opinion: SecondOpinion | None) -> None:
         self.lookup = CatalogLookup(catalog)
         self.memo = Memo(Analyzer(dialect, self.lookup, budget=budget))
-        self._judge = Judge(catalog, opinion)
+        self._sightings = Sightings(Judge(catalog, opinion))
         self._sessions: OrderedDict[str, Session[Statement]] = OrderedDict()
         self._uses: OrderedDict[str, Use] = OrderedDict()
         self._held = 0
@@ -139,60 +137,9 @@ class _Run:
         while self._sessions:
             _, session = self._sessions.popitem(last=False)
             yield from self._finish(session)
+        yield from self._sightings.rest()
 
     def _finish(self, session: Session[Statement]) -> Iterator[LineageEdge | ColumnEdge | Skipped]:
         self._held -= len(session)
         for held in session.finish():
-            if held.destination is not None:
-                yield from self._edges(held, held.destination)
-
-    def _edges(self, held: Held[Statement], destination: Name) -> Iterator[LineageEdge | ColumnEdge | Skipped]:
-        target = ref_of(destination)
-        sources = {name: ref for name in held.reads if (ref := ref_of(name)) is not None}
-        if target is None or len(sources) < len(held.reads):
-            yield Skipped(reason=NAMELESS, query_id=held.tag.query_id)
-        if target is None:
-            return
-        kind = AssetType.VIEW if held.flow.view else AssetType.TABLE
-        opinion = self._judge.opinion(held.tag.sql, held)
-        for ref in sources.values():
-            if ref != target:
-                evidence = _evidence(held.tag, self._judge.table(ref, target, held.flow, opinion))
-                yield LineageEdge(source=ref, destination=target, evidence=evidence, destination_type=kind)
-        seen: set[tuple[TableRef, str, str]] = set()
-        for (name, path), target_column in held.columns:
-            ref = sources.get(name) or ref_of(name)
-            if ref is None or STAR in (path, target_column) or ref == target:
-                continue
-            column = self._judge.listed_column(ref, path)
-            if (ref, column, target_column) in seen:
-                continue
-            seen.add((ref, column, target_column))
-            evidence = _evidence(held.tag, self._judge.column(ref, column, target, target_column, held.flow, opinion))
-            yield ColumnEdge(
-                source=ref,
-                source_column=column,
-                destination=target,
-                destination_column=target_column,
-                evidence=evidence,
-                destination_type=kind,
-            )
-
-
-def ref_of(name: Name) -> TableRef | None:
-    """The identity of a table whose name has all three parts."""
-    if len(name) != _PARTS or not all(name):
-        return None
-    database, schema, table = name
-    return TableRef(database=database, schema=schema, name=table)
-
-
-def _evidence(statement: Statement, confidence: float) -> Evidence:
-    of_view = statement.view is not None
-    return Evidence(
-        kind=EvidenceKind.VIEW if of_view else EvidenceKind.QUERY,
-        reference=str(statement.view) if of_view else statement.query_id,
-        first_seen=statement.at,
-        last_seen=statement.at,
-        confidence=confidence,
-    )
+            yield from self._sightings.see(held)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -21,6 +22,16 @@ _TELLING = frozenset(
     {"PIVOT", "UNPIVOT", "EXECUTE", "EXEC", "UNLOAD", "DO", "IDENTIFIER", "COLUMNS", "ILIKE", "PROCEDURE", "TASK"}
 )
 """Where one of these stands, constants decide which tables or columns there are."""
+_SLASHES = frozenset({"snowflake", "duckdb"})
+"""Where `//` may begin a comment or be an operator."""
+_UNSURE = re.compile(
+    # Escapes, other comments and other quotes; nested comments; words that make a constant a name.
+    r"""[\\#$]|\'\'\'|\"\"\"|/\*(?:(?!\*/).)*/\*|\b(?:q|[bnrux]&?|rb|br)'|"""
+    r"""\b(?:AS|FROM|JOIN|INTO|TABLE|USING|UPDATE)\b\s*\(?\s*'|"""
+    rf"""\b(?:{"|".join(sorted(_TELLING))})\b""",
+    re.IGNORECASE | re.DOTALL,
+)
+_PIECES = re.compile(r"""--[^\n]*|/\*.*?\*/|"[^"]*"|`[^`]*`|'[^']*'|(?<![-\w.])\d+(?:\.\d+)?(?![\w.])""", re.DOTALL)
 _ENTRIES = 20_000
 _WEIGHT = 2_000_000
 
@@ -36,6 +47,8 @@ def fingerprint(tokens: Sequence[Token], *, fold: bool = False) -> Key:
     constant = False
     for i, token in enumerate(tokens):
         masked = None if exact or before in _NAMING else _MASKED.get(token.token_type)
+        if masked is not None and i > 1 and _dashed(tokens, i):
+            masked = None
         if masked is None and token.token_type is TokenType.L_PAREN and before == "TABLE":
             exact = True
         if masked is not None:
@@ -57,6 +70,37 @@ def fingerprint(tokens: Sequence[Token], *, fold: bool = False) -> Key:
     return digest.digest()
 
 
+def _dashed(tokens: Sequence[Token], index: int) -> bool:
+    """True for a number that is part of a name: BigQuery's `my-project-1.dataset.table` without quotes."""
+    dash, word = tokens[index - 1], tokens[index - 2]
+    return (
+        dash.token_type is TokenType.DASH
+        and dash.end + 1 == tokens[index].start
+        and word.end + 1 == dash.start
+        and word.token_type not in _MASKED
+    )
+
+
+def skeleton(text: str, dialect: str) -> str | None:
+    """The text without constants and comments, by a regular expression: thirty times as fast as the tokenizer.
+
+    Only for text in which all dialects agree what a string and a comment is, and in which no constant names anything:
+    two texts with one skeleton have one fingerprint. None for any other text.
+    """
+    if _UNSURE.search(text) or (dialect in _SLASHES and "//" in text):
+        return None
+    return _PIECES.sub(_masked_piece, text)
+
+
+def _masked_piece(found: re.Match[str]) -> str:
+    piece = found[0]
+    if piece[0] == "'":
+        return "''"
+    if piece[0].isdigit():
+        return "0"
+    return " " if piece[:2] in ("--", "/*") else piece
+
+
 class Memo:
     """Analyses by text, within bounded memory; the least recently used go first."""
 
@@ -68,6 +112,8 @@ class Memo:
         """Columns, tables and filters held, and one for each entry."""
         self._found: OrderedDict[Key, Analysis | None] = OrderedDict()
         """None marks a fingerprint under which constants decide: only the exact text tells."""
+        self._keys: OrderedDict[Key, Key] = OrderedDict()
+        """Digests of skeletons -> digests of fingerprints."""
         self.parsed = 0
         """How many texts were really analysed."""
 
@@ -86,7 +132,15 @@ class Memo:
         found = self._get(exact)
         if found is not None:
             return found
-        masked = self._masked(text, around)
+        short = skeleton(text, self._analyzer.rules.sqlglot)
+        quick = b"" if short is None else _key(b"skeleton", short.encode("utf-8", "surrogatepass"), around)
+        masked = self._keys.get(quick) if quick else None
+        if masked is None:
+            masked = self._masked(text, around)
+            if quick:
+                self._keys[quick] = masked
+                if len(self._keys) > self._entries:
+                    self._keys.popitem(last=False)
         found = self._get(masked)
         if found is None:
             self.parsed += 1

@@ -28,6 +28,8 @@ class Held(Generic[Tag]):
     destination: Name | None
     reads: dict[Name, None]
     columns: dict[ColumnFlow, None]
+    changed: bool = False
+    """True if the session made something else of it than the statement alone says."""
 
 
 @dataclass(slots=True)
@@ -139,7 +141,8 @@ class Session(Generic[Tag]):
                     content.add(reads, columns)
                     content.held.append(Held(tag, flow, destination, reads, columns))
                 return
-        self._held.append(Held(tag, flow, destination, reads, columns))
+        changed = bool(self._temps) and any(key_of(name) in self._temps for name in flow.reads)
+        self._held.append(Held(tag, flow, destination, reads, columns, changed))
 
     def _through(
         self, reads: Sequence[Name], columns: Iterable[ColumnFlow]
@@ -176,16 +179,19 @@ class Session(Generic[Tag]):
         self._held = [h for h in self._held if h.destination is None or key_of(h.destination) != key]
         for held in self._held:
             if any(key_of(r) == key for r in held.reads):
+                held.changed = True
                 held.reads, held.columns = _replaced(held.reads, held.columns, {key: content})
 
     def _rename(self, names: dict[Key, Name]) -> None:
         made = {key for key in names if key in self._made}
         for held in self._held:
             if held.destination is not None:
+                held.changed |= key_of(held.destination) in names
                 held.destination = names.get(key_of(held.destination), held.destination)
             if made:
                 # What was read under a name that existed before keeps that name.
                 own = {key: names[key] for key in made}
+                held.changed |= any(key_of(r) in own for r in held.reads)
                 held.reads = {own.get(key_of(r), r): None for r in held.reads}
                 held.columns = {((own.get(key_of(t), t), c), d): None for (t, c), d in held.columns}
         temps = {key_of(new): self._temps.pop(old) for old, new in names.items() if old in self._temps}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -53,11 +54,20 @@ def _chunk(tasks: list[Task]) -> list[Analysis]:
     return [run(_memo, task) for task in tasks]
 
 
+def _can_travel(lookup: Lookup) -> bool:
+    """False for a catalog that lives in this process (an open database): then this process does the work alone."""
+    try:
+        pickle.dumps(lookup)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return False
+    return True
+
+
 def analysed(
     statements: Iterable[Statement], *, dialect: str, lookup: Lookup, memo: Memo, budget: Budget, workers: int
 ) -> Iterator[tuple[Statement, Analysis]]:
     """Each statement with its analysis, in order; at most a few hundred statements a worker are held at once."""
-    if workers <= 1:
+    if workers <= 1 or not _can_travel(lookup):
         for statement in statements:
             yield statement, run(memo, task_of(statement))
         return

@@ -132,11 +132,20 @@ def test_statements_are_read_as_they_are_needed() -> None:
         for n in count():
             taken += 1
             yield Statement(
-                sql="INSERT INTO out SELECT id FROM src", database="D", schema="S", query_id=str(n), at=NOON
+                sql=f"INSERT INTO out{n} SELECT id FROM src", database="D", schema="S", query_id=str(n), at=NOON
             )
 
     assert len(list(islice(derive(endless(), dialect="snowflake", catalog=CATALOG), 10))) == 10
     assert taken <= 10_010
+
+
+def test_a_statement_that_runs_often_is_told_at_first_and_with_its_last_time_at_the_end() -> None:
+    log = statements(*(f"INSERT INTO out SELECT id FROM src WHERE id > {n}" for n in range(50)))
+    found = [e for e in derive(log, dialect="snowflake", catalog=CATALOG) if isinstance(e, LineageEdge)]
+    assert [(e.evidence.reference, e.evidence.first_seen, e.evidence.last_seen) for e in found] == [
+        ("q0", NOON, NOON),
+        ("q49", NOON, log[-1].at),
+    ]
 
 
 def test_order_is_by_time_and_stable() -> None:
@@ -154,6 +163,15 @@ def test_several_processes_find_the_same() -> None:
     log += statements("CREATE TEMP TABLE t AS SELECT id FROM src", "INSERT INTO v SELECT * FROM t")
     alone = list(derive(log, dialect="snowflake", catalog=CATALOG))
     assert list(derive(log, dialect="snowflake", catalog=CATALOG, workers=2)) == alone
+
+
+def test_a_catalog_that_cannot_travel_leaves_the_work_to_one_process() -> None:
+    class Open(DictCatalog):
+        def __init__(self) -> None:
+            super().__init__({ref("SRC"): {"ID": "int"}})
+            self.connection = (n for n in range(3))  # like an open cursor: cannot be pickled
+
+    assert run(statements("INSERT INTO out SELECT id FROM src"), catalog=Open(), workers=2)[0] == {"SRC > OUT"}
 
 
 def test_a_source_in_another_resource_carries_its_target() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import TokenError
 
 from mc_push_dagster.lineage.analysis import Analyzer
 from mc_push_dagster.lineage.lookup import SchemaLookup
-from mc_push_dagster.lineage.memo import Memo
+from mc_push_dagster.lineage.memo import Memo, fingerprint, skeleton
 
 
 def parsed(*texts: str, dialect: str = "snowflake", **limits: int) -> int:
@@ -46,6 +50,11 @@ def test_what_differs_in_constants_and_layout_alone_is_parsed_once(one: str, two
         ("snowflake", "SELECT * FROM t PIVOT (sum(a) FOR b IN ('p'))", "SELECT * FROM t PIVOT (sum(a) FOR b IN ('q'))"),
         ("spark", "CREATE TABLE x AS SELECT a AS 'p' FROM t", "CREATE TABLE x AS SELECT a AS 'q' FROM t"),
         ("duckdb", "CREATE TABLE x AS FROM 'a.parquet'", "CREATE TABLE x AS FROM 'b.parquet'"),
+        ("bigquery", "SELECT a FROM my-project-1.d.t", "SELECT a FROM my-project-2.d.t"),
+        ("bigquery", "SELECT a FROM `my-project-1.d.t`", "SELECT a FROM `my-project-2.d.t`"),
+        ("snowflake", 'SELECT "a 1" AS p FROM t', 'SELECT "a 2" AS p FROM t'),
+        ("snowflake", "SELECT a FROM t1", "SELECT a FROM t2"),
+        ("postgres", 'SELECT \'\\\', "b" AS "p\'" FROM t', 'SELECT \'\\\', "c" AS "p\'" FROM t'),
         ("bigquery", "SELECT a FROM t WHERE b = 1", "SELECT a FROM `t` WHERE b = 1 AND c"),
     ],
 )
@@ -69,3 +78,62 @@ def test_memory_is_bounded_by_entries_and_by_weight() -> None:
     assert memo.parsed == 100
     assert len(memo) <= 10
     assert memo.weight <= 20
+
+
+PIECES = (
+    *("SELECT a", "FROM t", "WHERE b =", "1", "22", "3.5", "-7", "'x'", "'it''s'", "''", '"a 1"', '"q"', "`p-1.t`"),
+    *(
+        "-- note 1\n",
+        "/* note 2 */",
+        "/* it's */",
+        "'--'",
+        "'/*'",
+        "'*/'",
+        "t-1",
+        "t-12",
+        "IN (1, 2)",
+        "IN (1)",
+        "AS 'n'",
+    ),
+    *(
+        "AS m",
+        ",",
+        ";",
+        "//",
+        "'\\\\'",
+        "$$x$$",
+        "#",
+        "x'41'",
+        "e'a'",
+        "'a' 'b'",
+        "1.t",
+        "a1",
+        "1a",
+        "1e5",
+        "PIVOT",
+        "\n",
+    ),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    parts=st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from(["", " "])), min_size=1, max_size=9),
+    others=st.lists(st.sampled_from(["'y'", "'zz'", "4", "9.25", "/* other */", "-- other\n"]), max_size=9),
+    dialect=st.sampled_from(["snowflake", "bigquery", "postgres", "duckdb", "spark", "redshift", "hive", "databricks"]),
+)
+def test_texts_of_one_skeleton_have_one_fingerprint(
+    parts: list[tuple[str, str]], others: list[str], dialect: str
+) -> None:
+    one = "".join(p + s for p, s in parts)
+    pool = iter(others)
+    two = "".join((next(pool, p) if p[0] in "'0123456789/-" else p) + s for p, s in parts)
+    short = skeleton(one, dialect)
+    if short is None or short != skeleton(two, dialect):
+        return
+    tokenize = Dialect.get_or_raise(dialect).tokenize
+    try:
+        tokens = tokenize(one), tokenize(two)
+    except TokenError:
+        return
+    assert fingerprint(tokens[0]) == fingerprint(tokens[1])
