@@ -151,6 +151,26 @@ class Memo:
         self._put(exact, found)
         return found
 
+    def recall(self, text: str, *, database: str | None, schema: str | None, view: Name | None) -> Analysis | None:
+        """What is known of a text without tokenising it."""
+        exact, quick = self._quick_keys(text, database, schema, view)
+        return self._get(exact) or (self._get(quick) if quick else None)
+
+    def keep(
+        self, text: str, analysis: Analysis, *, database: str | None, schema: str | None, view: Name | None
+    ) -> None:
+        """Remember what another process found out."""
+        exact, quick = self._quick_keys(text, database, schema, view)
+        self._put(quick if quick and not analysis.literal else exact, analysis)
+
+    def _quick_keys(
+        self, text: str, database: str | None, schema: str | None, view: Name | None
+    ) -> tuple[Key, Key | None]:
+        around = repr((database, schema, view, None)).encode()
+        short = skeleton(text, self._analyzer.rules.sqlglot)
+        quick = None if short is None else _key(b"skeleton", short.encode("utf-8", "surrogatepass"), around)
+        return _key(text.encode("utf-8", "surrogatepass"), around), quick
+
     def __len__(self) -> int:
         return len(self._found)
 

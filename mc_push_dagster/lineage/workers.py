@@ -75,15 +75,40 @@ def analysed(
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(dialect, lookup, budget)
     ) as pool:
-        waiting: deque[tuple[list[Statement], Future[list[Analysis]]]] = deque()
+        waiting: deque[_Waiting] = deque()
         source = iter(statements)
         while True:
             while len(waiting) < 2 * workers:
                 chunk = list(islice(source, _CHUNK))
                 if not chunk:
                     break
-                waiting.append((chunk, pool.submit(_chunk, [task_of(s) for s in chunk])))
+                waiting.append(_Waiting.of(chunk, memo, pool))
             if not waiting:
                 return
-            chunk, future = waiting.popleft()
-            yield from zip(chunk, future.result(), strict=True)
+            yield from waiting.popleft().done(memo)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A chunk of statements: what is known of them already, and who works on the others."""
+
+    chunk: list[Statement]
+    known: list[Analysis | None]
+    future: Future[list[Analysis]] | None
+
+    @classmethod
+    def of(cls, chunk: list[Statement], memo: Memo, pool: ProcessPoolExecutor) -> _Waiting:
+        tasks = [task_of(statement) for statement in chunk]
+        known = [memo.recall(t.text, database=t.database, schema=t.schema, view=t.view) for t in tasks]
+        unknown = [task for task, found in zip(tasks, known, strict=True) if found is None]
+        return cls(chunk, known, pool.submit(_chunk, unknown) if unknown else None)
+
+    def done(self, memo: Memo) -> Iterator[tuple[Statement, Analysis]]:
+        found = iter(self.future.result() if self.future is not None else ())
+        for statement, known in zip(self.chunk, self.known, strict=True):
+            analysis = known
+            if analysis is None:
+                analysis = next(found)
+                task = task_of(statement)
+                memo.keep(task.text, analysis, database=task.database, schema=task.schema, view=task.view)
+            yield statement, analysis
