@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from mc_push_dagster.errors import PushError
+from mc_push_dagster.errors import FixConfiguration, PushError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,10 @@ def instance(folder: Path) -> Iterator[dg.DagsterInstance]:
     That is $DAGSTER_HOME, else this folder's dagster.yaml, else one of our own in `folder`.
     """
     if environ.get("DAGSTER_HOME"):
-        opened = dg.DagsterInstance.get()
+        try:
+            opened = dg.DagsterInstance.get()
+        except dg.DagsterInvariantViolationError as error:
+            raise FixConfiguration(f"DAGSTER_HOME: {str(error).splitlines()[0]}") from error
     elif Path("dagster.yaml").exists():
         opened = dg.DagsterInstance.from_config(str(Path.cwd()))
     else:
@@ -74,6 +77,8 @@ def _run(definitions: dg.Definitions, job: str, *, on: dg.DagsterInstance, parti
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=on, partition_key=partition, raise_on_error=False, run_config=_QUIET
     )
+    if any("Interrupted" in _reason(e.step_failure_data.error) for e in result.all_events if e.is_step_failure):
+        raise KeyboardInterrupt
     if not result.success:
         reasons = "; ".join(_reason(e.step_failure_data.error) for e in result.all_events if e.is_step_failure)
         raise PushError(f"run {result.run_id} of {job} failed: {reasons or 'see its log in Dagster'}")
