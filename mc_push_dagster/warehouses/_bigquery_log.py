@@ -66,7 +66,7 @@ class JobLog:
             view=view,
             own_label=self._options.job_label,
             longest=self._longest,
-            chosen=self._options.query_log.chosen(),
+            chosen=self._options.query_log,
         )
         try:
             for row in self._reader.rows(statement, place):

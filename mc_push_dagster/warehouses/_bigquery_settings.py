@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from mc_push_dagster.warehouses._bigquery_sql import LogFilter
+from mc_push_dagster.warehouses._query_log import QueryLogFilter
 from mc_push_dagster.warehouses.base import Settings
 
 OWN_LABEL = "mc-push-dagster"
@@ -46,23 +46,6 @@ def _label(value: str) -> str:
 Project = Annotated[str, AfterValidator(_project)]
 Region = Annotated[str, AfterValidator(_region)]
 Label = Annotated[str, AfterValidator(_label)]
-
-
-class QueryLogFilter(Settings):
-    """Which queries of the log are pushed: globs (`*`, `?`), compared without regard to case."""
-
-    users: tuple[str, ...] = Field(default=(), description="Only queries of these users (e-mail addresses).")
-    exclude_users: tuple[str, ...] = Field(default=(), description="No queries of these users.")
-    texts: tuple[str, ...] = Field(default=(), description="Only queries whose whole text matches one of these.")
-    exclude_texts: tuple[str, ...] = Field(default=(), description="No queries whose whole text matches one of these.")
-
-    def chosen(self) -> LogFilter:
-        return LogFilter(
-            users=self.users,
-            exclude_users=self.exclude_users,
-            texts=self.texts,
-            exclude_texts=self.exclude_texts,
-        )
 
 
 class BigQueryOptions(Settings):

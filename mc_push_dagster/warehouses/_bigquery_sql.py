@@ -6,12 +6,12 @@ Views and their columns: cloud.google.com/bigquery/docs, "Introduction to INFORM
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mc_push_dagster.model import Scope, Window
-from mc_push_dagster.warehouses.base import like_pattern, scope_condition
+from mc_push_dagster.warehouses._query_log import QueryLogFilter
+from mc_push_dagster.warehouses.base import scope_condition
 
 SHARD = r"_(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
 """The end of a date shard's name, [PREFIX]_YYYYMMDD (docs, "Introduction to partitioned tables", on sharding)."""
@@ -47,16 +47,6 @@ class Binds:
 
     def statement(self, *parts: str) -> Statement:
         return Statement(" ".join(part for part in parts if part), tuple(self._values))
-
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """Globs on user names and texts: a query passes if some include matches (or there is none) and no exclude does."""
-
-    users: tuple[str, ...] = ()
-    exclude_users: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
-    exclude_texts: tuple[str, ...] = ()
 
 
 def quoted(identifier: str) -> str:
@@ -222,7 +212,7 @@ def _not_ours(alias: str, label: str, bind: Binds) -> str:
 
 
 def queries(
-    place: Place, window: Window, *, view: str, own_label: str, longest: timedelta, chosen: LogFilter
+    place: Place, window: Window, *, view: str, own_label: str, longest: timedelta, chosen: QueryLogFilter
 ) -> Statement:
     """The query jobs that ended in `window`, by their end, without ours.
 
@@ -240,8 +230,7 @@ def queries(
         "WHERE j.job_type = 'QUERY' AND j.state = 'DONE' AND j.query IS NOT NULL AND j.query <> ''",
         "AND", _ended("j", window, longest, bind), "AND", _not_ours("j", own_label, bind),
         "AND (s.script IS NULL OR (j.error_result.reason IS NOT NULL AND NOT s.failed))",
-        _globs("j.user_email", chosen.users, bind), _globs("j.user_email", chosen.exclude_users, bind, wanted=False),
-        _globs("j.query", chosen.texts, bind), _globs("j.query", chosen.exclude_texts, bind, wanted=False),
+        chosen.condition(user="j.user_email", text="j.query", bind=bind),
         "ORDER BY j.end_time, j.job_id",
     )  # fmt: skip
 
@@ -292,11 +281,3 @@ def shares(place: Place, chosen: Chosen) -> Statement:
         "WHERE COALESCE(l.link_type, 'REGULAR') = 'REGULAR' AND l.linked_schema_catalog_name IS NOT NULL",
         "AND", chosen.where("t", bind), "ORDER BY 1, 2, 4, 5, 3",
     )  # fmt: skip
-
-
-def _globs(column: str, globs: tuple[str, ...], bind: Callable[[str], str], *, wanted: bool = True) -> str:
-    if not globs:
-        return ""
-    # A job without a user passes no include and no exclude: COALESCE keeps NULL out of the logic.
-    tests = " OR ".join(f"LOWER(COALESCE({column}, '')) LIKE {bind(like_pattern(g))}" for g in globs)
-    return f"AND {'' if wanted else 'NOT '}({tests})"

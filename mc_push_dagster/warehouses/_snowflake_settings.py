@@ -9,29 +9,12 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from mc_push_dagster.errors import FixConfiguration
+from mc_push_dagster.warehouses._query_log import QueryLogFilter
 from mc_push_dagster.warehouses._snowflake_sql import session_parameters
-from mc_push_dagster.warehouses._snowflake_usage import LogFilter
 from mc_push_dagster.warehouses.base import Settings
 
 OWN_TAG = "mc-push-dagster"
 """The default query tag of our statements, by which they are left out of the log."""
-
-
-class QueryLogFilter(Settings):
-    """Which queries of the log are pushed: globs (`*`, `?`), compared without regard to case."""
-
-    users: tuple[str, ...] = Field(default=(), description="Only queries of these users.")
-    exclude_users: tuple[str, ...] = Field(default=(), description="No queries of these users.")
-    texts: tuple[str, ...] = Field(default=(), description="Only queries whose whole text matches one of these.")
-    exclude_texts: tuple[str, ...] = Field(default=(), description="No queries whose whole text matches one of these.")
-
-    def chosen(self) -> LogFilter:
-        return LogFilter(
-            users=self.users,
-            exclude_users=self.exclude_users,
-            texts=self.texts,
-            exclude_texts=self.exclude_texts,
-        )
 
 
 class SnowflakeOptions(Settings):

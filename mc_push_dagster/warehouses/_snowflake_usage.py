@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mc_push_dagster.model import Scope, Window
+from mc_push_dagster.warehouses._query_log import QueryLogFilter
 from mc_push_dagster.warehouses._snowflake_sql import ESCAPE, Binds, Statement, information_schema, tagging
-from mc_push_dagster.warehouses.base import like_pattern, scope_condition
+from mc_push_dagster.warehouses.base import scope_condition
 
 LONGEST_STATEMENT = timedelta(days=7)
 """No statement runs longer (STATEMENT_TIMEOUT_IN_SECONDS, maximum 604800): lets the log be pruned by start time."""
@@ -118,16 +117,6 @@ def dynamic_tables(database: str) -> Statement:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """Globs on user names and texts: a query passes if some include matches (or there is none) and no exclude does."""
-
-    users: tuple[str, ...] = ()
-    exclude_users: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
-    exclude_texts: tuple[str, ...] = ()
-
-
 QUERY_FIELDS = """SELECT q.query_id, q.query_text, q.start_time, q.end_time, q.user_name, q.rows_produced,
     q.execution_status, q.error_code, q.error_message, q.database_name, q.schema_name, q.session_id, q.query_type,
     q.query_tag, q.role_name, q.warehouse_name, q.warehouse_size, q.bytes_scanned, q.total_elapsed_time,
@@ -135,7 +124,7 @@ QUERY_FIELDS = """SELECT q.query_id, q.query_text, q.start_time, q.end_time, q.u
 FROM SNOWFLAKE.ACCOUNT_USAGE.QUERY_HISTORY AS q"""
 
 
-def queries(window: Window, *, own_tag: str, chosen: LogFilter) -> Statement:
+def queries(window: Window, *, own_tag: str, chosen: QueryLogFilter) -> Statement:
     """The statements that ended in `window`, by their end; those that carry our tag are left out."""
     bind = Binds()
     return bind.statement(
@@ -145,8 +134,7 @@ def queries(window: Window, *, own_tag: str, chosen: LogFilter) -> Statement:
         f"AND (q.query_tag IS NULL OR q.query_tag <> {bind(own_tag)})",
         # The statement that sets the tag is itself logged without it.
         f"AND NOT STARTSWITH(q.query_text, {bind(tagging(own_tag))})",
-        _globs("q.user_name", chosen.users, bind), _globs("q.user_name", chosen.exclude_users, bind, wanted=False),
-        _globs("q.query_text", chosen.texts, bind), _globs("q.query_text", chosen.exclude_texts, bind, wanted=False),
+        chosen.condition(user="q.user_name", text="q.query_text", bind=bind, escape_clause=ESCAPE),
         "ORDER BY q.end_time, q.query_id",
     )  # fmt: skip
 
@@ -156,14 +144,6 @@ def _within(column: str, window: Window, bind: Binds) -> tuple[str, str]:
         f"{column} >= CAST({bind(window.start)} AS TIMESTAMP_LTZ)",
         f"AND {column} < CAST({bind(window.end)} AS TIMESTAMP_LTZ)",
     )
-
-
-def _globs(column: str, globs: tuple[str, ...], bind: Callable[[str], str], *, wanted: bool = True) -> str:
-    if not globs:
-        return ""
-    # A query without a user passes no include and no exclude: COALESCE keeps NULL out of the logic.
-    tests = " OR ".join(f"LOWER(COALESCE({column}, '')) LIKE {bind(like_pattern(g))} {ESCAPE}" for g in globs)
-    return f"AND {'' if wanted else 'NOT '}({tests})"
 
 
 def _domains() -> str:

@@ -132,7 +132,7 @@ class Snowflake(Warehouse):
             FixAccess: if QUERY_HISTORY may not be read.
             WarehouseUnavailable: if the log cannot be read to its end.
         """
-        statement = usage.queries(window, own_tag=self.options.query_tag, chosen=self.options.query_log.chosen())
+        statement = usage.queries(window, own_tag=self.options.query_tag, chosen=self.options.query_log)
         with self._reader() as reader:
             try:
                 for row in reader.rows(statement, key=_query_key):

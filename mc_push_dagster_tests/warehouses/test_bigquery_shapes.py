@@ -15,6 +15,7 @@ from sqlglot import exp
 from mc_push_dagster.model import Scope, TablePattern, Window
 from mc_push_dagster.warehouses import _bigquery_sql as sql
 from mc_push_dagster.warehouses._bigquery_grants import NEEDS
+from mc_push_dagster.warehouses._query_log import QueryLogFilter
 from mc_push_dagster_tests.bigquery.engine import read
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bigquery_shapes.json"
@@ -32,13 +33,13 @@ CHOSEN = [
     sql.Chosen(scope=scope, fold=fold, biglake=biglake)
     for scope, fold, biglake in ((SCOPE, True, False), (SCOPE, False, False), (Scope(), True, True))
 ]
-FILTERED = sql.LogFilter(users=("A*", "B"), exclude_users=("C",), texts=("select*",), exclude_texts=("%",))
+FILTERED = QueryLogFilter(users=("A*", "B"), exclude_users=("C",), texts=("select*",), exclude_texts=("%",))
 STATEMENTS = [
     *(build(place, chosen) for place in PLACES for chosen in CHOSEN
       for build in (sql.tables, sql.options, sql.views, sql.columns, sql.fingerprint)),
     *(build(REGION, chosen) for chosen in CHOSEN for build in (sql.storage, sql.shares)),
     *(sql.queries(REGION, WINDOW, view=view, own_label="ours", longest=LONGEST, chosen=chosen)
-      for view in ("JOBS_BY_PROJECT", "JOBS_BY_USER") for chosen in (sql.LogFilter(), FILTERED)),
+      for view in ("JOBS_BY_PROJECT", "JOBS_BY_USER") for chosen in (QueryLogFilter(), FILTERED)),
     *(sql.lineage(REGION, WINDOW, view=view, longest=LONGEST, fold=fold)
       for view in sql.JOB_VIEWS.values() for fold in (True, False)),
     *(sql.job_projects(REGION, WINDOW, view=sql.JOB_VIEWS[view], longest=LONGEST)
@@ -144,7 +145,7 @@ def test_queries_are_never_cut_by_a_limit():
 
 
 def test_no_value_stands_in_the_text():
-    chosen = sql.LogFilter(users=("secret-user",), texts=("secret-text",))
+    chosen = QueryLogFilter(users=("secret-user",), texts=("secret-text",))
     text = sql.queries(
         REGION, WINDOW, view="JOBS_BY_PROJECT", own_label="secret-label", longest=LONGEST, chosen=chosen
     ).text
@@ -154,7 +155,7 @@ def test_no_value_stands_in_the_text():
 
 def test_jobs_are_pruned_by_the_partitioning_column_on_both_sides():
     statement = sql.queries(
-        REGION, WINDOW, view="JOBS_BY_PROJECT", own_label="x", longest=LONGEST, chosen=sql.LogFilter()
+        REGION, WINDOW, view="JOBS_BY_PROJECT", own_label="x", longest=LONGEST, chosen=QueryLogFilter()
     )
     assert statement.text.count("creation_time >=") == statement.text.count("creation_time <") == 2
     assert {WINDOW.start - LONGEST, WINDOW.start, WINDOW.end} <= {p.value for p in statement.parameters}

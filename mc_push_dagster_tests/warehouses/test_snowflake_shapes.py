@@ -13,6 +13,7 @@ from sqlglot import exp
 from mc_push_dagster.model import Scope, TablePattern, Window
 from mc_push_dagster.warehouses import _snowflake_sql as sql
 from mc_push_dagster.warehouses import _snowflake_usage as usage
+from mc_push_dagster.warehouses._query_log import QueryLogFilter
 from mc_push_dagster.warehouses._snowflake_grants import VIEW_ROLES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "snowflake_shapes.json"
@@ -36,11 +37,11 @@ STATEMENTS = [
     usage.table_lineage(WINDOW),
     usage.column_lineage(WINDOW),
     usage.dependencies(SCOPE),
-    usage.queries(WINDOW, own_tag="it's ours", chosen=usage.LogFilter()),
+    usage.queries(WINDOW, own_tag="it's ours", chosen=QueryLogFilter()),
     usage.queries(
         WINDOW,
         own_tag="x",
-        chosen=usage.LogFilter(users=("A*", "B"), exclude_users=("C",), texts=("select*",), exclude_texts=("%",)),
+        chosen=QueryLogFilter(users=("A*", "B"), exclude_users=("C",), texts=("select*",), exclude_texts=("%",)),
     ),
     sql.session("it's \\ ours", 300),
     *(build(place, scope, ("SNOWFLAKE",)) for place in PLACES for build in (sql.tables, sql.columns, sql.fingerprint)
@@ -118,17 +119,17 @@ def test_an_identifier_is_one_identifier_whatever_stands_in_it(name):
 
 
 def test_queries_are_never_cut_by_a_limit():
-    assert parsed(usage.queries(WINDOW, own_tag="x", chosen=usage.LogFilter())).args.get("limit") is None
+    assert parsed(usage.queries(WINDOW, own_tag="x", chosen=QueryLogFilter())).args.get("limit") is None
 
 
 def test_no_value_stands_in_the_text():
     text = usage.queries(
-        WINDOW, own_tag="secret-tag", chosen=usage.LogFilter(users=("secret-user",), texts=("secret-text",))
+        WINDOW, own_tag="secret-tag", chosen=QueryLogFilter(users=("secret-user",), texts=("secret-text",))
     ).text
     assert "secret" not in text
     assert "2026" not in text
 
 
 def test_the_longest_statement_that_ends_in_a_window_began_within_the_days_that_are_read():
-    started = [v for v in usage.queries(WINDOW, own_tag="x", chosen=usage.LogFilter()).values if isinstance(v, str)]
+    started = [v for v in usage.queries(WINDOW, own_tag="x", chosen=QueryLogFilter()).values if isinstance(v, str)]
     assert (WINDOW.start - timedelta(days=7)).isoformat() in started
