@@ -1,4 +1,4 @@
-"""The README's generated tables; `python mc_push_dagster_tests/readme_tables.py` writes them, a test compares."""
+"""The README's generated parts; `python mc_push_dagster_tests/readme_tables.py` writes them, a test compares."""
 
 from __future__ import annotations
 
@@ -39,7 +39,19 @@ def warehouses() -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES = {"warehouses": warehouses}
+def block_of(page: str, heading: str) -> str:
+    """The first fenced block below a heading of a page in docs/: what is written there once stands here, too."""
+    text = (README.parent / "docs" / page).read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
+    found = re.search(r"```\w+\n.*?```\n", text, re.DOTALL)
+    assert found is not None
+    return found[0]
+
+
+TABLES = {
+    "warehouses": warehouses,
+    "grants": lambda: block_of("snowflake.md", "Rights"),
+    "roles": lambda: block_of("bigquery.md", "Rights"),
+}
 
 
 def rendered(text: str) -> str:

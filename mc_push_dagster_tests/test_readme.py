@@ -14,6 +14,7 @@ import pytest
 
 from mc_push_dagster.config import PushConfig, read
 from mc_push_dagster.warehouses import REGISTRY
+from mc_push_dagster_tests.readme_tables import rendered
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -118,3 +119,8 @@ def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
 def test_every_registered_warehouse_has_its_row_in_the_readme() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert set(REGISTRY) <= rows
+
+
+def test_generated_parts_are_as_the_code_and_the_pages_say() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert rendered(text) == text, "run: python mc_push_dagster_tests/readme_tables.py"
