@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from mc_push_dagster.errors import FixConfiguration, MissingExtra
 from mc_push_dagster.warehouses.base import Connect
+from mc_push_dagster.warehouses.lent import close, connect_through
 
 if TYPE_CHECKING:
     from mc_push_dagster.warehouses._bigquery_settings import BigQuerySettings
@@ -103,43 +103,18 @@ def connect_over(resource: Any) -> Connect:
     Raises:
         FixConfiguration: if the resource cannot give a client.
     """
-    opener: Callable[[], Any] = getattr(resource, "get_client", None) or resource
-    if not callable(opener):
-        raise FixConfiguration(
-            f"connection_resource: a {type(resource).__name__} has no get_client() and is no function without arguments"
-        )
+    connect = connect_through(resource, prepare=_check, end=close)
 
-    def connect() -> Any:
-        if getattr(resource, "gcp_credentials", None):
-            with _one_at_a_time, opener() as client:
-                return _checked(client)
-        with ExitStack() as opened:
-            made = opener()
-            entered = not hasattr(made, "query") and hasattr(made, "__enter__")
-            client = opened.enter_context(made) if entered else made
-            return _Managed(_checked(client), opened.pop_all())
+    def connect_and_leave() -> Any:
+        with _one_at_a_time, resource.get_client() as client:
+            _check(client)
+            return client
 
-    return connect
+    return connect_and_leave if getattr(resource, "gcp_credentials", None) else connect
 
 
-def _checked(client: Any) -> Any:
+def _check(client: Any) -> None:
     if not callable(getattr(client, "query", None)) or not hasattr(client, "project"):
         raise FixConfiguration(
             f"the BigQuery resource must give a google.cloud.bigquery.Client; it gave a {type(client).__name__}"
         )
-    return client
-
-
-class _Managed:
-    """A client of a user's resource, with a `close` that ends the client, then what the resource opened with it."""
-
-    def __init__(self, client: Any, opened: ExitStack) -> None:
-        self._client = client
-        self._opened = opened
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def close(self) -> None:
-        with self._opened:
-            self._client.close()

@@ -20,6 +20,7 @@ from mc_push_dagster.errors import (
 )
 from mc_push_dagster.warehouses import _snowflake_sql as sql
 from mc_push_dagster.warehouses.base import Connect
+from mc_push_dagster.warehouses.lent import close, connect_through
 
 if TYPE_CHECKING:
     from mc_push_dagster.warehouses._snowflake_settings import SnowflakeOptions, SnowflakeSettings
@@ -219,34 +220,31 @@ def connect_by(settings: SnowflakeSettings) -> Connect:
 
 
 def connect_over(resource: Any, options: SnowflakeOptions) -> Connect:
-    """A factory of connections over an object with `get_connection()`, or over a function without arguments.
+    """A factory of connections over a user's own resource, as `lent.connect_through` understands them.
 
-    Either gives a connection or a context manager of one. `dagster_snowflake.SnowflakeResource` does not close its
-    connection when its `with` block ends by an error, and it commits otherwise: here the connection is closed first, on
-    every path, and nothing is committed.
+    `dagster_snowflake.SnowflakeResource` does not close its connection when its `with` block ends by an error, and it
+    commits otherwise: here the connection is closed first, on every path, and nothing is committed.
 
     Raises:
-        FixConfiguration: if `resource` is neither.
+        FixConfiguration: if the resource cannot open a connection.
     """
-    opener = getattr(resource, "get_connection", resource)
-    if not callable(opener):
-        raise FixConfiguration(f"a {type(resource).__name__} has no get_connection(): give a SnowflakeResource")
 
-    def connect() -> Any:
-        made: Any = opener()
-        managed = _Managed(made, None) if hasattr(made, "cursor") else _Managed(_opened(made.__enter__), made)
-        try:
-            if not hasattr(managed, "is_pyformat"):
-                raise FixConfiguration(
-                    "the Snowflake resource must use the default connector or sqlalchemy; its `connector` is another"
-                )
-            _set_up(managed, options)
-        except BaseException:
-            managed.close()
-            raise
-        return managed
+    def prepare(connection: Any) -> None:
+        if not hasattr(connection, "is_pyformat"):
+            raise FixConfiguration(
+                "the Snowflake resource must use the default connector or sqlalchemy; its `connector` is another"
+            )
+        _set_up(connection, options)
 
-    return connect
+    connect = connect_through(resource, prepare=prepare, end=_end, abandon=True)
+    return lambda: _opened(connect)
+
+
+def _end(connection: Any) -> None:
+    # A connection of SQLAlchemy goes back to its pool unless it is detached from it.
+    if hasattr(connection, "detach"):
+        connection.detach()
+    close(connection)
 
 
 def _set_up(connection: Any, options: SnowflakeOptions) -> None:
@@ -277,31 +275,3 @@ def _opened(open_: Callable[[], Any]) -> Any:
         if isinstance(error, errors.ProgrammingError | errors.ConfigSourceError):
             raise FixConfiguration(f"Snowflake: the connection settings are wrong: {text}") from error
         raise WarehouseUnavailable(f"Snowflake did not answer: {text}") from error
-
-
-class _Leave(Exception):
-    """Ends a resource's context manager once its connection is closed."""
-
-
-class _Managed:
-    """A connection that came from a context manager, if it did, with a `close` that ends both."""
-
-    def __init__(self, connection: Any, manager: Any) -> None:
-        self._connection = connection
-        self._manager = manager
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def close(self) -> None:
-        # A connection of SQLAlchemy goes back to its pool unless it is detached from it.
-        detach = getattr(self._connection, "detach", None)
-        if detach is not None:
-            detach()
-        try:
-            if hasattr(self._connection, "close"):
-                self._connection.close()
-        finally:
-            if self._manager is not None:
-                with suppress(_Leave):
-                    self._manager.__exit__(_Leave, _Leave(), None)

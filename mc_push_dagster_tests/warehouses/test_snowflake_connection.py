@@ -209,7 +209,7 @@ def test_a_function_that_opens_a_connection_serves_as_well(shop):
     arguments = settings(shop).arguments()
     assert names(Snowflake.over(lambda: snowflake.connector.connect(**arguments))) == ["A", "B"]
     assert not shop.open_sessions
-    with pytest.raises(FixConfiguration, match=r"has no get_connection"):
+    with pytest.raises(FixConfiguration, match=r"has neither get_connection"):
         Snowflake.over("no resource")
 
 
