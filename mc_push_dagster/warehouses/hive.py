@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -19,7 +17,6 @@ from mc_push_dagster.model import (
     DataChange,
     Evidence,
     EvidenceKind,
-    Fingerprint,
     Gap,
     LineageEdge,
     QueryRecord,
@@ -29,14 +26,14 @@ from mc_push_dagster.model import (
     TableSnapshot,
     Window,
 )
-from mc_push_dagster.warehouses._digests import digests
 from mc_push_dagster.warehouses._halving import Unread
 from mc_push_dagster.warehouses._hive_catalog import DatabaseReader, HiveTable, quote
 from mc_push_dagster.warehouses._hive_log import HiveLog
 from mc_push_dagster.warehouses._spark_names import Names, Place, distinct
-from mc_push_dagster.warehouses._thrift import Session, StatementError, opened
+from mc_push_dagster.warehouses._thrift import Session, StatementError
 from mc_push_dagster.warehouses._thrift_settings import ThriftOptions, ThriftSettings
-from mc_push_dagster.warehouses.base import YES, Access, Capability, Connect, Support, Warehouse, impossible, not_yet
+from mc_push_dagster.warehouses._thrift_warehouse import ThriftWarehouse
+from mc_push_dagster.warehouses.base import YES, Access, Capability, Connect, Support, impossible, not_yet
 
 _CATALOG = "hive"
 """Stands where other engines have a catalog; Hive's SQL never names it."""
@@ -61,7 +58,7 @@ class HiveSettings(ThriftSettings, HiveOptions):
     """The server, and where its log files lie."""
 
 
-class Hive(Warehouse):
+class Hive(ThriftWarehouse):
     """Hive over Thrift. `connect` opens a pyhive connection (or anything with its `client` and `sessionHandle`)."""
 
     name = "hive"
@@ -70,7 +67,6 @@ class Hive(Warehouse):
     log_type = "hive-s3"
     settings = HiveSettings
     lent_settings = HiveOptions
-    drift_interval = timedelta(minutes=15)
     statement_budget = (
         "Per database about 12 remote calls (SHOW TABLE EXTENDED, GetTables, GetColumns), a DESCRIBE a view, and with "
         "`row_counts` one a table."
@@ -90,9 +86,10 @@ class Hive(Warehouse):
     }
 
     def __init__(self, connect: Connect, *, scope: Scope | None = None, settings: HiveOptions | None = None) -> None:
-        super().__init__(connect, scope=scope)
-        self._settings = settings or HiveOptions()
-        self._names = Names(self._settings.names, home=_CATALOG)
+        settings = settings or HiveOptions()
+        names = Names(settings.names, home=_CATALOG)
+        super().__init__(connect, scope=scope, names=names, where=settings.where)
+        self._settings = settings
         log = self._settings.query_log
         self._log = HiveLog(log, zone=self._settings.zone) if log else None
 
@@ -103,12 +100,6 @@ class Hive(Warehouse):
 
     def quote(self, identifier: str) -> str:
         return quote(identifier)
-
-    def written(self, ref: TableRef) -> TableRef:
-        return self._names.written(ref)
-
-    def pushed(self, written: TableRef) -> TableRef:
-        return self._names.pushed(written)
 
     def tables(self) -> Iterator[TableSnapshot | Gap]:
         for place, item in self._read("tables"):
@@ -159,10 +150,6 @@ class Hive(Warehouse):
                 evidence=Evidence(kind=EvidenceKind.PLAN, reference=str(ref)),
             )
 
-    def fingerprints(self) -> Iterator[Fingerprint | Gap]:
-        """A digest of each database's columns; costs what `columns()` costs."""
-        yield from digests(self.columns())
-
     def check_access(self) -> Iterator[Access]:
         """One answer a capability; all but the query log come from the same bulk calls."""
         try:
@@ -178,9 +165,6 @@ class Hive(Warehouse):
         if self._log is not None:
             logged, log = self._log.check()
         yield Access(capability=Capability.QUERY_LOG, granted=logged, detail=log)
-
-    def _session(self) -> AbstractContextManager[Session]:
-        return opened(self._connect, where=self._settings.where)
 
     def _places(self, session: Session) -> Iterator[tuple[Place, DatabaseReader]]:
         found = [self._names.place(_CATALOG, row[0]) for row in session.rows("SHOW DATABASES")]

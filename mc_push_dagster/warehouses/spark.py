@@ -8,9 +8,7 @@ only, save for `file_measures`, which is off by default.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, ClassVar, Self
 
 from pydantic import Field
@@ -21,17 +19,14 @@ from mc_push_dagster.model import (
     ChangeSource,
     ColumnEdge,
     DataChange,
-    Fingerprint,
     Gap,
     LineageEdge,
     QueryRecord,
     Scope,
     TableColumns,
-    TableRef,
     TableSnapshot,
     Window,
 )
-from mc_push_dagster.warehouses._digests import digests
 from mc_push_dagster.warehouses._halving import Unread
 from mc_push_dagster.warehouses._spark_catalog import SchemaReader, quote, unquoted
 from mc_push_dagster.warehouses._spark_eventlog import EventLog, Operation
@@ -39,15 +34,15 @@ from mc_push_dagster.warehouses._spark_information import Information
 from mc_push_dagster.warehouses._spark_lineage import PlanReader
 from mc_push_dagster.warehouses._spark_measures import FileMeasures
 from mc_push_dagster.warehouses._spark_names import SESSION_CATALOG, Names, Place, Shape, distinct
-from mc_push_dagster.warehouses._thrift import Session, StatementError, opened
+from mc_push_dagster.warehouses._thrift import Session, StatementError
 from mc_push_dagster.warehouses._thrift_settings import ThriftOptions, ThriftSettings
+from mc_push_dagster.warehouses._thrift_warehouse import ThriftWarehouse
 from mc_push_dagster.warehouses.base import (
     YES,
     Access,
     Capability,
     Connect,
     Support,
-    Warehouse,
     not_yet,
 )
 
@@ -91,7 +86,7 @@ class SparkSettings(ThriftSettings, SparkOptions):
     """The server, its catalogs, and where its event logs lie."""
 
 
-class Spark(Warehouse):
+class Spark(ThriftWarehouse):
     """Spark over Thrift. `connect` opens a pyhive connection (or anything with its `client` and `sessionHandle`)."""
 
     name = "spark"
@@ -100,7 +95,6 @@ class Spark(Warehouse):
     log_type = "databricks-metastore-sql-warehouse"
     settings = SparkSettings
     lent_settings = SparkOptions
-    drift_interval = timedelta(minutes=15)
     statement_budget = (
         "Per schema 8 to 12 remote calls whatever its size (GetColumns, SHOW TABLE EXTENDED, and GetTables where "
         "commented tables have statistics); in other catalogs than spark_catalog a DESCRIBE a table."
@@ -120,10 +114,10 @@ class Spark(Warehouse):
     }
 
     def __init__(self, connect: Connect, *, scope: Scope | None = None, settings: SparkOptions | None = None) -> None:
-        super().__init__(connect, scope=scope)
-        self._settings = settings or SparkOptions()
-        others = tuple(c for c in self._settings.catalogs if c != SESSION_CATALOG)
-        self._names = Names(self._settings.names, others=others)
+        settings = settings or SparkOptions()
+        names = Names(settings.names, others=tuple(c for c in settings.catalogs if c != SESSION_CATALOG))
+        super().__init__(connect, scope=scope, names=names, where=settings.where)
+        self._settings = settings
         self._log = self._event_log()
 
     @classmethod
@@ -133,12 +127,6 @@ class Spark(Warehouse):
 
     def quote(self, identifier: str) -> str:
         return quote(identifier)
-
-    def written(self, ref: TableRef) -> TableRef:
-        return self._names.written(ref)
-
-    def pushed(self, written: TableRef) -> TableRef:
-        return self._names.pushed(written)
 
     # -- catalog --------------------------------------------------------------------------------------------------
 
@@ -172,10 +160,6 @@ class Spark(Warehouse):
                         yield from self._gap(place, item)
                     elif self.scope.covers(place.ref(item[0])):
                         yield TableColumns(ref=place.ref(item[0]), columns=item[1])
-
-    def fingerprints(self) -> Iterator[Fingerprint | Gap]:
-        """A digest of each database's columns; costs what `columns()` costs."""
-        yield from digests(self.columns())
 
     # -- query log and lineage ------------------------------------------------------------------------------------
 
@@ -258,9 +242,6 @@ class Spark(Warehouse):
         return True, "EXPLAIN EXTENDED answers"
 
     # -- parts ----------------------------------------------------------------------------------------------------
-
-    def _session(self) -> AbstractContextManager[Session]:
-        return opened(self._connect, where=self._settings.where)
 
     def _reader(self, session: Session, place: Place) -> SchemaReader:
         return SchemaReader(session, place.catalog, place.namespace, zone=self._settings.zone)
