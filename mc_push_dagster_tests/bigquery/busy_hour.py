@@ -1,18 +1,12 @@
-"""Reads an hour of 100,000 queries from a server in another process, and prints what the reader's memory grew by."""
+"""The busy hour (`warehouses/busy_hour.py`) of BigQuery."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import sys
-from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-QUERIES = 100_000
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+from mc_push_dagster.model import Scope
+from mc_push_dagster.warehouses.bigquery import BigQuery, BigQuerySettings
+from mc_push_dagster_tests.warehouses.busy_hour import QUERIES, START, read_through
 
 
 def serving(pipe: Connection) -> None:
@@ -31,34 +25,10 @@ def serving(pipe: Connection) -> None:
         pipe.recv()
 
 
-def resident_mb() -> float:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 1e6
-
-
-def main() -> None:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    server = context.Process(target=serving, args=(theirs,), daemon=True)
-    server.start()
-    url = ours.recv()
-
-    from mc_push_dagster.model import Scope, Window
-    from mc_push_dagster.warehouses.bigquery import BigQuery, BigQuerySettings
-
+def opened(url: str) -> BigQuery:
     settings = BigQuerySettings(projects=("shop-project",), regions=("us",), api_endpoint=url, page_size=2000)
-    warehouse = BigQuery.from_settings(settings, scope=Scope())
-    count, highest, first, distinct = 0, 0.0, 0.0, set()
-    for record in warehouse.queries(Window(start=START, end=START + timedelta(hours=1))):
-        count += 1
-        distinct.add(hash(record.query_id))
-        if count == 10_000:
-            first = resident_mb()
-        if count % 5000 == 0:
-            highest = max(highest, resident_mb())
-    ours.send("done")
-    server.join(timeout=20)
-    print(json.dumps({"queries": count, "distinct": len(distinct), "growth_mb": round(highest - first, 1)}))
+    return BigQuery.from_settings(settings, scope=Scope())
 
 
 if __name__ == "__main__":
-    main()
+    read_through(serving, opened)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ from mc_push_dagster.model import AssetType, EvidenceKind, Gap, LineageEdge, Sco
 from mc_push_dagster.warehouses.bigquery import BigQueryIceberg
 from mc_push_dagster_tests.bigquery.rows import NOW, SHOP, Table, job, named, opened, put, view
 from mc_push_dagster_tests.bigquery.server import ME, NEVER, BigQuery, Fault
+from mc_push_dagster_tests.warehouses.busy_hour import measured
 
 pytest_plugins = ["mc_push_dagster_tests.bigquery.plugin"]
 
@@ -241,12 +239,7 @@ def test_a_window_costs_one_job_a_region_however_many_queries(bq):
 @pytest.mark.slow
 def test_a_hundred_thousand_queries_in_one_window_pass_through_constant_memory():
     """Server and reader are two processes: only what the reader itself takes is measured."""
-    script = Path(__file__).parents[1] / "bigquery" / "busy_hour.py"
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, check=True, cwd=root, timeout=170
-    )
-    seen = json.loads(done.stdout.strip().splitlines()[-1])
+    seen = measured("mc_push_dagster_tests.bigquery.busy_hour")
     assert seen["queries"] == 100_000
     assert seen["distinct"] == 100_000
     # All records at once would take more than 200 MB.

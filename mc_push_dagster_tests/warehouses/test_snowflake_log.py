@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -23,6 +20,7 @@ from mc_push_dagster.model import (
 )
 from mc_push_dagster_tests.snowflake.rows import NOW, logged, opened
 from mc_push_dagster_tests.snowflake.server import Fault
+from mc_push_dagster_tests.warehouses.busy_hour import measured
 
 pytest_plugins = ["mc_push_dagster_tests.snowflake.plugin"]
 
@@ -131,12 +129,7 @@ def test_a_log_that_stays_out_of_reach_is_an_error_not_an_empty_hour(sf):
 @pytest.mark.slow
 def test_a_hundred_thousand_queries_in_one_window_pass_through_constant_memory():
     """Server and reader are two processes: only what the reader itself takes is measured."""
-    script = Path(__file__).parents[1] / "snowflake" / "busy_hour.py"
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, check=True, cwd=root, timeout=170
-    )
-    seen = json.loads(done.stdout.strip().splitlines()[-1])
+    seen = measured("mc_push_dagster_tests.snowflake.busy_hour")
     assert seen["queries"] == 100_000
     assert seen["distinct"] == 100_000
     # All records at once would take more than 200 MB.

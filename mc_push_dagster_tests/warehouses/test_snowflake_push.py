@@ -3,68 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from mc_push_dagster.assembly import Station, open_station
-from mc_push_dagster.config import parse
-from mc_push_dagster.gateway.connection import Connection
-from mc_push_dagster.model import Window, hour_bucket
-from mc_push_dagster.sandbox import Sandbox, serve
+from mc_push_dagster.assembly import Station
+from mc_push_dagster.model import Window
 from mc_push_dagster_tests.snowflake.rows import BORN, column, logged, put, settings, table, view
 from mc_push_dagster_tests.snowflake.server import Fault, Snowflake
+from mc_push_dagster_tests.warehouses import pushing
+from mc_push_dagster_tests.warehouses.pushing import WINDOW, WRITTEN, StationOver
 
 pytest_plugins = ["mc_push_dagster_tests.snowflake.plugin"]
 
-HOUR = hour_bucket(datetime.now(UTC)) - timedelta(hours=4)
-"""A full hour, old enough that its log is complete."""
-WINDOW = Window(start=HOUR, end=HOUR + timedelta(hours=1))
-WRITTEN = HOUR + timedelta(minutes=10)
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with serve() as running:
-        yield running
-
 
 @pytest.fixture
-def uuid(sandbox: Sandbox, request: pytest.FixtureRequest) -> str:
-    """A Monte Carlo warehouse of the test's own."""
-    return sandbox.add_warehouse(request.node.name)
-
-
-@pytest.fixture
-def station(sf: Snowflake, sandbox: Sandbox, uuid: str, tmp_path):
-    @contextmanager
-    def opened(**more: Any) -> Iterator[Station]:
+def station(sf: Snowflake, station_over: StationOver):
+    def opened(**more: Any) -> AbstractContextManager[Station]:
         plain = json.loads(settings(sf).model_dump_json(exclude_none=True, exclude={"password"}))
-        config = parse(
-            {
-                "name": "shop",
-                "warehouse": {"type": "snowflake", **plain, "password": "p", **more},
-                "monte_carlo": {"resource_uuid": uuid},
-                "ledger": f"sqlite:///{tmp_path / 'ledger.sqlite'}",
-                "store": str(tmp_path / "outbox"),
-            },
-            source="test",
-        )
-        connection = Connection.from_environment(config.monte_carlo, sandbox.environment())
-        assert connection is not None
-        with open_station(config, connection) as found:
-            yield found
+        return station_over({"type": "snowflake", **plain, "password": "p", **more})
 
     return opened
 
 
-def arrived(sandbox: Sandbox, path: str, uuid: str) -> list[dict[str, Any]]:
-    bodies = [json.loads(r.body) for r in sandbox.requests(path) if r.invocation_id is not None and r.body]
-    mine = [event for body in bodies if body["resource"]["uuid"] == uuid for event in body["events"]]
-    return [event.get("relational_asset", event) for event in mine]
+arrived = partial(pushing.arrived, resource_type="snowflake")
 
 
 def test_the_catalog_arrives_as_snowflake_keeps_it(sf, sandbox, station, uuid):
