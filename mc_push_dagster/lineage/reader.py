@@ -13,6 +13,7 @@ from sqlglot import exp
 from sqlglot.errors import ParseError
 
 from mc_push_dagster.lineage.budget import TooWide
+from mc_push_dagster.lineage.filters import filtered
 from mc_push_dagster.lineage.lookup import Lookup
 from mc_push_dagster.lineage.names import Name, Rules
 from mc_push_dagster.lineage.relations import (
@@ -28,7 +29,7 @@ from mc_push_dagster.lineage.relations import (
     United,
     renamed,
 )
-from mc_push_dagster.lineage.scope import Scope
+from mc_push_dagster.lineage.scope import Entry, Scope
 from mc_push_dagster.lineage.sources import join_sources
 from mc_push_dagster.lineage.stars import expand
 from mc_push_dagster.lineage.values import column_path, sources_of
@@ -38,7 +39,6 @@ QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _RECURSION_PASSES = 3
 _WIDEST = 50_000
 """More columns than any warehouse allows (BigQuery: 10,000): stars multiplied by stars."""
-_FILTERS = ("where", "having", "qualify", "group", "order", "distinct", "cluster", "sort", "windows", "limit")
 
 
 class Reader:
@@ -199,9 +199,11 @@ class Reader:
                 group = [United([*group, found], by_name=True)]
             else:
                 group.append(found)
+        relation = group[0] if len(group) == 1 else United(group)
         for operation, _ in right:
-            self._filters(operation, Scope(ctes, outer, [], {}, {}))
-        return group[0] if len(group) == 1 else United(group)
+            scope = Scope(ctes, outer, [Entry((), relation)])
+            filtered(self, operation, scope, [(operation, relation.outputs())])
+        return relation
 
     def all_columns(self, scope: Scope) -> Relation:
         """What a bare star over `scope` gives."""
@@ -233,8 +235,10 @@ class Reader:
         """The select list of `node` over sources that stand in `scope` already."""
         outputs: list[Output] = []
         opens: list[Relation] = []
+        items: list[tuple[exp.Expr, Sequence[Output]]] = []
         for position, item in enumerate(node.expressions):
             found, more = self._item(item, scope, position)
+            items.append((item, found))
             opens.extend(more)
             for output in found:
                 outputs.append(output)
@@ -243,7 +247,7 @@ class Reader:
                 if output.named and output.name != STAR:
                     scope.aliases.setdefault(output.name.lower(), output)
         scope.aliases_usable = True
-        self._filters(node, scope)
+        filtered(self, node, scope, items)
         if str(node.args.get("kind") or "").upper() == "VALUE" and len(outputs) == 1:
             return self._struct_fields(node.expressions[0], outputs[0], scope)
         match = node.args.get("match")
@@ -295,19 +299,9 @@ class Reader:
         """An identifier in the dialect's case."""
         return self.rules.fold(node.name, quoted=_quoted(node))
 
-    def _filters(self, node: exp.Expr, scope: Scope) -> None:
-        """What decides which rows there are, but not what stands in them."""
-        for key in _FILTERS:
-            clause = node.args.get(key)
-            if isinstance(clause, exp.Expr):
-                self.condition(clause, scope)
-            elif isinstance(clause, list):
-                for part in clause:
-                    self.condition(part, scope)
-
     def condition(self, node: exp.Expr, scope: Scope) -> None:
         """Remember the columns of a filter or a join key as indirect evidence."""
-        self.indirect |= sources_of(self, node, scope, filtering=True)
+        self.indirect |= sources_of(self, node, scope)
 
 
 def _quoted(node: exp.Expr) -> bool:

@@ -64,8 +64,8 @@ def column_path(node: exp.Expr) -> list[str]:
             return []
 
 
-def sources_of(reader: Reader, node: exp.Expr, scope: Scope, *, filtering: bool = False) -> Sources:
-    """The columns that `node` takes its value from; for a filter, nested queries are read, not followed."""
+def sources_of(reader: Reader, node: exp.Expr, scope: Scope) -> Sources:
+    """The columns that `node` takes its value from, those that nested queries give among them."""
     found: set[Source] = set()
     stack: list[exp.Expr] = [node]
     while stack:
@@ -83,8 +83,7 @@ def sources_of(reader: Reader, node: exp.Expr, scope: Scope, *, filtering: bool 
                 continue
         elif isinstance(node, exp.Query):
             relation = reader.query(node, scope, scope.ctes)
-            if not filtering:
-                found.update(*(output.sources for output in relation.outputs()))
+            found.update(*(output.sources for output in relation.outputs()))
             continue
         elif isinstance(node, exp.Exists) and isinstance(node.this, exp.Query):
             reader.query(node.this, scope, scope.ctes)

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from mc_push_dagster.lineage.analysis import Analyzer
+from mc_push_dagster.lineage.lookup import SchemaLookup
+from mc_push_dagster.lineage.steps import Flow
 from mc_push_dagster_tests.lineage.harness import SHOP, columns, lineage
 
 EVENTS: dict[str, Any] = {**SHOP, "events": ["id", "kind", "params", "device", "at"], "wide": ["a", "b", "c"]}
@@ -329,17 +332,17 @@ def test_an_unnamed_column_of_a_new_table_has_the_name_that_the_warehouse_makes_
     assert [edge["destination_column"] for edge in found["columns"]] == expected
 
 
-def test_filters_and_join_keys_are_kept_apart_as_indirect_evidence() -> None:
-    from mc_push_dagster.lineage.analysis import Analyzer
-    from mc_push_dagster.lineage.lookup import SchemaLookup
-    from mc_push_dagster.lineage.steps import Flow
+def _flow(sql: str) -> Flow:
+    (step,) = Analyzer("duckdb", SchemaLookup(EVENTS)).analyze(sql).steps
+    assert isinstance(step, Flow)
+    return step
 
-    analyzer = Analyzer("generic", SchemaLookup(EVENTS))
-    (step,) = analyzer.analyze(
+
+def test_filters_and_join_keys_are_kept_apart_as_indirect_evidence() -> None:
+    step = _flow(
         "INSERT INTO report (id) SELECT o.id FROM orders o JOIN customers c ON c.id = o.customer_id "
         "WHERE c.country = 'x' ORDER BY o.total"
-    ).steps
-    assert isinstance(step, Flow)
+    )
     assert step.indirect == {
         (("customers",), "id"),
         (("customers",), "country"),
@@ -347,3 +350,43 @@ def test_filters_and_join_keys_are_kept_apart_as_indirect_evidence() -> None:
         (("orders",), "total"),
     }
     assert [source for source, _ in step.columns] == [(("orders",), "id")]
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        pytest.param("SELECT id, sum(total) FROM orders GROUP BY ALL", {"orders.id"}, id="group by all"),
+        pytest.param(
+            "SELECT id, customer_id, sum(total) FROM orders GROUP BY 1, 2",
+            {"orders.id", "orders.customer_id"},
+            id="positions",
+        ),
+        pytest.param(
+            "SELECT id, customer_id, sum(total) FROM orders GROUP BY ROLLUP (2)", {"orders.customer_id"}, id="rollup"
+        ),
+        pytest.param(
+            "SELECT sum(total) OVER (ORDER BY id) AS s, count(*) FROM orders GROUP BY ALL",
+            {"orders.total", "orders.id"},
+            id="a window is no aggregate",
+        ),
+        pytest.param("SELECT id, total FROM orders ORDER BY 2 LIMIT 5", {"orders.total"}, id="order by position"),
+        pytest.param(
+            "SELECT id FROM orders UNION SELECT customer_id FROM orders ORDER BY 1",
+            {"orders.id", "orders.customer_id"},
+            id="order of a union",
+        ),
+        pytest.param("SELECT DISTINCT id, 5 AS n FROM orders", {"orders.id"}, id="distinct"),
+        pytest.param(
+            "SELECT o.id FROM orders o WHERE o.customer_id NOT IN (SELECT c.id FROM customers c WHERE c.name = 'x')",
+            {"orders.customer_id", "customers.id", "customers.name"},
+            id="what a subquery in a filter gives",
+        ),
+        pytest.param(
+            "SELECT o.id FROM orders o WHERE EXISTS (SELECT c.name FROM customers c WHERE c.id = o.customer_id)",
+            {"orders.customer_id", "customers.id"},
+            id="EXISTS takes no value",
+        ),
+    ],
+)
+def test_what_decides_which_rows_there_are_is_indirect_evidence(sql: str, expected: set[str]) -> None:
+    assert {f"{table[-1]}.{column}" for table, column in _flow(f"CREATE TABLE x AS {sql}").indirect} == expected
