@@ -129,9 +129,7 @@ def _explain_table(table: str, config_path: Path | None, hours: int) -> None:
     if not edges:
         click.echo(f"Nothing flows into {table}, as far as views and the last {hours} hours of the log show.")
         return
-    _table(of_edges(edges[:_SHOWN]))
-    if len(edges) > _SHOWN:
-        click.echo(f"... and {len(edges) - _SHOWN} more.")
+    _edges(of_edges(edges))
     wanted = {e.evidence.reference for e in edges if e.evidence.kind in (EvidenceKind.VIEW, EvidenceKind.QUERY)}
     _show_statements(chain(views, _queries(warehouse, window)), wanted, warehouse.dialect, edges)
 
@@ -182,7 +180,8 @@ def _show_statements(
 def _show(sql: str, dialect: str, lines: list[Line]) -> None:
     _sql(sql, dialect, lines)
     if lines:
-        _table(lines)
+        click.echo()
+        _edges(lines)
 
 
 def _sql(sql: str, dialect: str, lines: list[Line]) -> None:
@@ -191,26 +190,38 @@ def _sql(sql: str, dialect: str, lines: list[Line]) -> None:
     from mc_push_dagster.cli.screen import out
     from mc_push_dagster.lineage.explaining import marks
 
-    syntax = Syntax(sql, "sql", theme="ansi_dark", word_wrap=True, background_color="default")
+    syntax = Syntax(sql, "sql", theme="ansi_dark", background_color="default")
     text = syntax.highlight(sql)
     for start, end, role in marks(sql, dialect, lines):
         text.stylize(_STYLES[role], start, end)
-    out.print(text)
+    out.print(text, soft_wrap=True)
 
 
-def _table(lines: Iterable[Line]) -> None:
-    from rich.table import Table
+def _edges(lines: Iterable[Line]) -> None:
+    """Edges under what they flow into, tables before columns; a name is never broken, however narrow the screen."""
+    from rich.text import Text
 
     from mc_push_dagster.cli.screen import out
+    from mc_push_dagster.lineage.explaining import groups
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("From", "To", "Confidence", "Evidence"):
-        table.add_column(heading, overflow="fold", justify="right" if heading == "Confidence" else "left")
-    for line in lines:
-        source = ".".join(p for p in (line.source, line.source_column) if p)
-        target = ".".join(p for p in (line.destination, line.destination_column) if p)
-        table.add_row(source, target, f"{line.confidence:.0%}", line.evidence)
-    out.print(table)
+    database, grouped = groups(lines)
+    if database:
+        out.print(f"In database {database}:", soft_wrap=True)
+    left = _SHOWN
+    for destination, sources in grouped:
+        if left <= 0:
+            break
+        out.print(Text(destination, style="bold"), soft_wrap=True)
+        for line in sources[:left]:
+            evidence = f"  ({line.evidence})" if line.evidence else ""
+            text = Text(f"  {line.confidence:>4.0%}  from {line.name}")
+            if len(text) + len(evidence) > out.width:
+                evidence = f"\n        {evidence}"
+            out.print(text.append(evidence, style="dim"), soft_wrap=True)
+        left -= len(sources)
+    more = sum(len(sources) for _, sources in grouped) - _SHOWN
+    if more > 0:
+        out.print(f"... and {more} more edges; name fewer tables to see them.", soft_wrap=True)
 
 
 __all__ = ["lineage"]

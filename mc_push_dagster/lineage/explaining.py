@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlglot import TokenType
@@ -15,6 +15,9 @@ from mc_push_dagster.lineage.names import rules_of
 from mc_push_dagster.model import ColumnEdge, EvidenceKind, LineageEdge
 
 _NAMES = (TokenType.VAR, TokenType.IDENTIFIER)
+_LONG = 24
+RESULT = "(result)"
+"""What a query flows into that writes no table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,11 @@ class Line:
     confidence: float
     evidence: str = ""
 
+    @property
+    def name(self) -> str:
+        """The source: a table, or a column with its table."""
+        return _joined(self.source, self.source_column)
+
 
 def of_text(sql: str, *, dialect: str, **context: Any) -> tuple[list[Line], str | None]:
     """The edges of a text by themselves, and what went wrong; `context` as the keys of a case (see `cases`)."""
@@ -38,13 +46,37 @@ def of_text(sql: str, *, dialect: str, **context: Any) -> tuple[list[Line], str 
         Line(
             source=c["source_table"],
             source_column=c["source_column"],
-            destination=c["destination_table"] or "(result)",
+            destination=c["destination_table"] or RESULT,
             destination_column=c["destination_column"],
             confidence=confidence,
         )
         for c in found["columns"]
     ]
     return lines, found["error"]
+
+
+def groups(lines: Iterable[Line]) -> tuple[str, list[tuple[str, list[Line]]]]:
+    """Lines by what they flow into, tables before columns, and the database that all names share.
+
+    That database is left out of the names; it is empty where names have fewer than three parts or differ in it.
+    """
+    lines = list(lines)
+    ends = [name.split(".") for line in lines for name in (line.source, line.destination) if name != RESULT]
+    databases = {parts[0] if len(parts) > 2 else "" for parts in ends}
+    database = databases.pop() if len(databases) == 1 else ""
+    found: dict[str, list[Line]] = {}
+    for line in sorted(lines, key=lambda line: line.destination_column is not None):
+        short = replace(line, source=_without(line.source, database), destination=_without(line.destination, database))
+        found.setdefault(_joined(short.destination, short.destination_column), []).append(short)
+    return database, list(found.items())
+
+
+def _without(name: str, database: str) -> str:
+    return name.removeprefix(f"{database}.") if database else name
+
+
+def _joined(table: str, column: str | None) -> str:
+    return f"{table}.{column}" if column else table
 
 
 def of_edges(edges: Iterable[LineageEdge | ColumnEdge]) -> list[Line]:
@@ -65,7 +97,11 @@ def of_edges(edges: Iterable[LineageEdge | ColumnEdge]) -> list[Line]:
 def _evidence(edge: LineageEdge | ColumnEdge) -> str:
     if edge.evidence.kind is EvidenceKind.VIEW:
         return "its own text"
-    return f"{edge.evidence.kind} {edge.evidence.reference or ''}".strip()
+    reference = edge.evidence.reference or ""
+    if len(reference) > _LONG:
+        # Ids of one hour begin alike: both ends are needed to tell them apart.
+        reference = f"{reference[:8]}...{reference[-8:]}"
+    return f"{edge.evidence.kind} {reference}".strip()
 
 
 def marks(sql: str, dialect: str, lines: Iterable[Line]) -> Iterator[tuple[int, int, str]]:

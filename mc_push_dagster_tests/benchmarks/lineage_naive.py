@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from sqlglot.lineage import Node, lineage
 from sqlglot.optimizer.qualify import qualify
 
 _DIALECTS = {"ansi": "", "generic": "", "sparksql": "spark"}
+# What sqlglot warns of while it optimises ("Unknown subquery scope") says nothing about our figures.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
 Failure = (sqlglot.errors.SqlglotError, RecursionError, AttributeError, KeyError, TypeError, ValueError, IndexError)
 
 

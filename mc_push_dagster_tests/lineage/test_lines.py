@@ -14,10 +14,12 @@ from typing import Any
 import orjson
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from mc_push_dagster.cli import screen
 from mc_push_dagster.cli.lineage import lineage
 from mc_push_dagster.lineage import lines
-from mc_push_dagster.lineage.explaining import marks, of_text
+from mc_push_dagster.lineage.explaining import Line, groups, marks, of_text
 from mc_push_dagster.lineage.lines import ALONE, answer_line, answered
 
 COMMAND = [sys.executable, "-c", "from mc_push_dagster.cli import main; main()", "lineage", "--jsonl"]
@@ -153,6 +155,41 @@ def test_explain_shows_the_statement_and_its_edges(tmp_path: Path) -> None:
     assert piped.output == found.output
 
 
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_explain_never_breaks_a_name_and_tells_tables_before_columns(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "out", Console(width=width, highlight=False, markup=False, emoji=False))
+    target, source = f"db.s.{'report_' * 12}x", f"db.s.{'orders_' * 12}x"
+    sql = f"INSERT INTO {target} SELECT a, b AS c, d AS c2 FROM {source}"
+    found = CliRunner().invoke(lineage, ["explain", "--file", "-", "--dialect", "duckdb"], input=sql)
+    assert found.exit_code == 0, found.output
+    assert sql in found.output
+    told = found.output.partition("In database db:\n")[2].splitlines()
+    short, origin = target.removeprefix("db."), source.removeprefix("db.")
+    assert [line.rpartition("from ")[2] for line in told] == [
+        *(short, origin),
+        *(f"{short}.a", f"{origin}.a"),
+        *(f"{short}.c", f"{origin}.b"),
+        *(f"{short}.c2", f"{origin}.d"),
+    ]
+
+
+def test_lines_are_grouped_by_what_they_flow_into() -> None:
+    lines = [
+        Line(source="d.s.a", source_column="x", destination="d.s.t", destination_column="n", confidence=1),
+        Line(source="d.s.b", source_column="z", destination="d.s.t", destination_column="m", confidence=1),
+        Line(source="d.s.b", source_column="y", destination="d.s.t", destination_column="n", confidence=1),
+        Line(source="d.s.a", destination="d.s.t", confidence=1),
+    ]
+    database, found = groups(lines)
+    told = [(destination, [line.name for line in sources]) for destination, sources in found]
+    assert database == "d"
+    assert told == [("s.t", ["s.a"]), ("s.t.n", ["s.a.x", "s.b.y"]), ("s.t.m", ["s.b.z"])]
+    other = Line(source="e.s.a", destination="d.s.t", confidence=1)
+    assert groups([*lines, other])[0] == ""
+
+
 def test_explain_says_when_there_is_nothing_to_show() -> None:
     found = CliRunner().invoke(lineage, ["explain", "--file", "-"], input="SELECT ((")
     assert "No lineage" in found.output
@@ -176,8 +213,9 @@ def test_explain_shows_where_a_table_of_the_demo_shop_comes_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MC_PUSH_HOME", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setattr(screen, "out", Console(width=40, highlight=False, markup=False, emoji=False))
     found = CliRunner().invoke(lineage, ["explain", "shop.marts.top_customers"])
     assert found.exit_code == 0, found.output
     assert "view shop.marts.top_customers" in found.output
-    assert "shop.marts.dim_customers.full_name" in found.output
+    assert "In database shop:" in found.output
+    assert "from marts.dim_customers.full_name\n" in found.output
