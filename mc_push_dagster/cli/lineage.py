@@ -215,7 +215,7 @@ def _edges(lines: Iterable[Line]) -> None:
         for line in sources[:left]:
             evidence = f"  ({line.evidence})" if line.evidence else ""
             text = Text(f"  {line.confidence:>4.0%}  from {line.name}")
-            if len(text) + len(evidence) > out.width:
+            if evidence and len(text) + len(evidence) > out.width:
                 evidence = f"\n        {evidence}"
             out.print(text.append(evidence, style="dim"), soft_wrap=True)
         left -= len(sources)
