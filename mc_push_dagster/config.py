@@ -93,6 +93,11 @@ class PushConfig(_Model):
     delivery: DeliveryConfig = DeliveryConfig()
     ledger: str | None = Field(default=None, description="SQLAlchemy URL; default: a SQLite file in the home folder.")
     store: str | None = Field(default=None, description="Outbox: a folder or fsspec URL; default: in the home folder.")
+    schema_every_hours: int = Field(
+        default=24,
+        ge=0,
+        description="Columns are read this often, and whenever a fingerprint changed; 0: with every push.",
+    )
     forbid_change_sources: tuple[ChangeSource, ...] = Field(
         default=(), description="Data-change times of these provenances are not pushed, e.g. `ddl polluted`."
     )

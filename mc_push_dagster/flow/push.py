@@ -22,6 +22,7 @@ from mc_push_dagster.flow.query_push import Piece, pieces, push_pieces
 from mc_push_dagster.flow.redaction import as_configured
 from mc_push_dagster.flow.report import PushReport
 from mc_push_dagster.flow.run import Kit, Run
+from mc_push_dagster.flow.schemas import look, remember
 from mc_push_dagster.flow.sources import lineage_items, note_catalog
 from mc_push_dagster.ledger import Ledger, PushKind
 from mc_push_dagster.ledger.rehearsal import rehearsal
@@ -83,7 +84,7 @@ class Pusher:
         (drift).
 
         Volume and freshness go out at most once an hour and table; a table whose hour is taken is pushed again only if
-        its schema changed.
+        its schema changed. Columns are read once in `schema_every_hours`, and when a fingerprint says that one changed.
 
         Raises:
             PushIncomplete: if some bodies were not accepted; it carries every id that was.
@@ -94,7 +95,12 @@ class Pusher:
         warehouse = self._kit.warehouse
 
         def work(run: Run) -> None:
-            push_tables(run, snapshots(warehouse), scope=warehouse.scope, only=only)
+            if only is not None:
+                push_tables(run, snapshots(warehouse), scope=warehouse.scope, only=only)
+                return
+            seen = look(run)
+            push_tables(run, snapshots(warehouse, with_columns=seen.due), scope=warehouse.scope)
+            remember(run, seen)
 
         return self._push(kind, work, dry_run=dry_run, progress=progress)
 

@@ -216,6 +216,7 @@ class Inventory:
             for p in pushed
             if p.digest is not None
         ]
+        measured = [{"b_id": t.table_id(target_uuid, p.ref), "pushed_at": at} for p in pushed if p.digest is None]
         samples = [
             {
                 "table_id": t.table_id(target_uuid, p.ref),
@@ -239,6 +240,8 @@ class Inventory:
         with self._database.write() as connection:
             if schemas:
                 connection.execute(update, schemas)
+            if measured:
+                connection.execute(update, measured)
             if samples:
                 connection.execute(insert, samples)
             if pushed:
@@ -280,18 +283,16 @@ class Inventory:
                 for row in connection.execute(query)
             }
 
-    def set_fingerprint(self, target_uuid: str, fingerprint: Fingerprint, *, taken_at: datetime) -> None:
-        """Remember a database's fingerprint in place of the one before."""
-        insert = self._database.insert(t.fingerprints).values(
-            target_uuid=target_uuid, database_name=fingerprint.database, digest=fingerprint.digest, taken_at=taken_at
-        )
+    def set_fingerprints(self, target_uuid: str, fingerprints: Iterable[Fingerprint], *, taken_at: datetime) -> None:
+        """Remember the fingerprints of a resource's databases in place of all before."""
+        rows = [
+            {"target_uuid": target_uuid, "database_name": f.database, "digest": f.digest, "taken_at": taken_at}
+            for f in fingerprints
+        ]
         with self._database.write() as connection:
-            connection.execute(
-                insert.on_conflict_do_update(
-                    index_elements=["target_uuid", "database_name"],
-                    set_={"digest": fingerprint.digest, "taken_at": taken_at},
-                )
-            )
+            connection.execute(sa.delete(t.fingerprints).where(t.fingerprints.c.target_uuid == target_uuid))
+            if rows:
+                connection.execute(sa.insert(t.fingerprints), rows)
 
 
 def mark_applied(connection: sa.Connection, push_id: str, seq: int) -> None:

@@ -42,7 +42,7 @@ def rehearsal(
 
 
 def _wanted(target_uuid: str, now: datetime, windows: Window | None) -> Iterator[sa.Select[Any]]:
-    for table in (t.tables, t.edges):
+    for table in (t.tables, t.edges, t.fingerprints):
         yield sa.select(table).where(table.c.target_uuid == target_uuid)
     # Names of tables in other resources, which edges refer to.
     mine = sa.select(t.edges.c.source_id).where(

@@ -274,7 +274,7 @@ def test_a_window_once_complete_stays_complete_and_counts_what_arrived(ledger: L
 
 def test_a_fingerprint_replaces_the_one_before(ledger: Ledger) -> None:
     for digest in ("a", "b"):
-        ledger.set_fingerprint(UUID, Fingerprint(database="Shop", digest=digest), taken_at=NOW)
+        ledger.set_fingerprints(UUID, [Fingerprint(database="Shop", digest=digest)], taken_at=NOW)
     assert ledger.fingerprints(UUID) == {"Shop": (Fingerprint(database="Shop", digest="b"), NOW)}
 
 
