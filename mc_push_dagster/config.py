@@ -11,12 +11,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mc_push_dagster.errors import FixConfiguration
-from mc_push_dagster.model import ChangeSource, Scope, TablePattern
+from mc_push_dagster.model import ChangeSource, Scope, TablePattern, Target
 from mc_push_dagster.warehouses import load
 from mc_push_dagster.warehouses.base import Connect, Warehouse
 
@@ -81,6 +82,20 @@ class DeliveryConfig(_Model):
     deadline_seconds: float = Field(default=900, gt=0, description="How long a push retries before it gives up.")
 
 
+def _one_form(value: str) -> str:
+    try:
+        return str(UUID(value.strip()))
+    except ValueError:
+        raise ValueError("not a UUID; it stands in the address of Settings -> Integrations -> the warehouse") from None
+
+
+class OtherResourceConfig(_Model):
+    """A Monte Carlo resource that other pushes or another integration feed; lineage may begin in it."""
+
+    resource_uuid: Annotated[str, AfterValidator(_one_form)] = Field(description="UUID of that resource.")
+    resource_type: str = Field(min_length=1, description="Its type as Monte Carlo knows it, e.g. snowflake.")
+
+
 class PushConfig(_Model):
     """One warehouse and how it is pushed."""
 
@@ -111,6 +126,17 @@ class PushConfig(_Model):
     )
     lineage_window_hours: int = Field(default=24, ge=1, description="How far back the query log is read for lineage.")
     minimum_confidence: float = Field(default=0.5, ge=0, le=1, description="Edges below are kept, not pushed.")
+    lineage_second_opinion: Literal["auto"] | bool = Field(
+        default="auto",
+        description="Ask a second parser (extra `second-opinion`): its agreement raises an edge's confidence, its "
+        "disagreement lowers it. `auto`: where it is installed.",
+    )
+    lineage_workers: int = Field(default=1, ge=1, le=64, description="Processes that share the parsing of SQL.")
+    other_resources: dict[str, OtherResourceConfig] = Field(
+        default={},
+        description="Databases that are other Monte Carlo resources: name or pattern (`*`, `?`) to `resource_uuid` and "
+        "`resource_type`; the first that matches counts. Lineage from their tables crosses resources.",
+    )
 
     @property
     def ledger_url(self) -> str:
@@ -121,6 +147,14 @@ class PushConfig(_Model):
     @property
     def store_url(self) -> str:
         return self.store or str(home() / "outbox")
+
+    def other_resource(self, database: str) -> Target | None:
+        """The resource that `other_resources` gives a database to; None if it is the one that is pushed to."""
+        for pattern, resource in self.other_resources.items():
+            if TablePattern(database=pattern).matches_database(database):
+                # Lineage names no log type.
+                return Target(resource_uuid=resource.resource_uuid, resource_type=resource.resource_type, log_type="")
+        return None
 
     @property
     def warehouse_type(self) -> str:

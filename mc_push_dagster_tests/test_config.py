@@ -156,3 +156,30 @@ def test_what_the_environment_holds_stays_text(secret: str, tmp_path: Path) -> N
     path = tmp_path / "push.yaml"
     path.write_text("name: shop\nwarehouse: {type: duckdb, path: \"{{ env('SECRET') }}\"}\n")
     assert read(path, environment={"SECRET": secret}).warehouse["path"] == secret
+
+
+def test_a_database_of_another_resource_is_found_by_the_first_pattern_that_matches():
+    uuids = ["9999999A-2222-4333-8444-555555555555", "8888888a-2222-4333-8444-555555555555"]
+    given = {
+        pattern: {"resource_uuid": uuid, "resource_type": kind}
+        for pattern, uuid, kind in zip(("crm_eu", "CRM*"), uuids, ("postgres", "snowflake"), strict=True)
+    }
+    config = parse(PLAIN | {"other_resources": given}, source="test")
+    found = [config.other_resource(database) for database in ("CRM_EU", "crm_us", "shop")]
+    assert [(t.resource_uuid, t.resource_type) if t else None for t in found] == [
+        (uuids[0].lower(), "postgres"), (uuids[1], "snowflake"), None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"other_resources": {"crm": {"resource_uuid": "crm", "resource_type": "x"}}}, "not a UUID"),
+        ({"other_resources": {"crm": {"resource_uuid": "9999999a-2222-4333-8444-555555555555"}}}, "resource_type"),
+        ({"lineage_workers": 0}, "lineage_workers"),
+        ({"lineage_second_opinion": "perhaps"}, "lineage_second_opinion"),
+    ],
+)
+def test_a_wrong_lineage_setting_is_named(wrong, said):
+    with pytest.raises(FixConfiguration, match=f"(?i){said}"):
+        parse(PLAIN | wrong, source="test")

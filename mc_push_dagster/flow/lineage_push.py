@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 
 from mc_push_dagster.flow.events import Event, column_lineage_events, lineage_events
 from mc_push_dagster.flow.run import Run
 from mc_push_dagster.ledger import Due, EdgeRecord
+from mc_push_dagster.lineage.graph import UNCONFIRMED, across
 from mc_push_dagster.lineage.statement import Skipped
-from mc_push_dagster.model import ColumnEdge, Feed, Gap, LineageEdge
+from mc_push_dagster.model import ColumnEdge, Feed, Gap, LineageEdge, Target
 
 TABLE_EDGES_AGAIN = timedelta(days=7)
 """Pushed table lineage never expires; once a week it is confirmed all the same."""
@@ -28,7 +30,8 @@ Item = LineageEdge | ColumnEdge | Skipped | Gap
 def push_edges(run: Run, items: Iterable[Item], *, views_complete: bool = True) -> None:
     """Remember the edges in `items`, then push the destinations that have one to be pushed, tables before columns.
 
-    With `views_complete`, an edge of a view's text that is not among `items` counts as gone.
+    With `views_complete`, an edge of a view's text that is not among `items` counts as gone. What crosses resources
+    goes last: a key that does not cover the other resource is refused, and all else has arrived by then.
 
     Raises:
         PushError: see `Delivery.deliver`.
@@ -36,25 +39,40 @@ def push_edges(run: Run, items: Iterable[Item], *, views_complete: bool = True) 
     gaps = run.tally.counts["gaps"]
     record_edges(run, items)
     whole = views_complete and run.tally.counts["gaps"] == gaps
-    now = run.kit.clock()
-    for feed in (Feed.LINEAGE, Feed.COLUMN_LINEAGE):
-        again = TABLE_EDGES_AGAIN if feed is Feed.LINEAGE else COLUMN_EDGES_AGAIN
-        due = Due(
-            columns=feed is Feed.COLUMN_LINEAGE,
-            pushed_before=now - again,
-            alive_since=now - ALIVE,
-            views_since=run.started_at if whole else now - ALIVE,
-            minimum_confidence=run.kit.config.minimum_confidence,
-        )
-        # A body has one resource for all its assets or one for each: never both.
-        for crossing in (False, True):
+    ledger, uuid, now = run.kit.ledger, run.target_uuid, run.kit.clock()
+    ledger.settle_homes(uuid, partial(_home, run))
+    dues = {feed: _due(run, feed, now, whole=whole) for feed in (Feed.LINEAGE, Feed.COLUMN_LINEAGE)}
+    if doubted := sum(ledger.count_doubted(uuid, due) for due in dues.values()):
+        run.tally.counts["edges_below_confidence"] += doubted
+    # A body has one resource for all its assets or one for each: never both.
+    for crossing in (False, True):
+        for feed, due in dues.items():
             events = _events(run, due, feed, crossing=crossing)
             run.deliver(run.parcels(events, feed, cross_warehouse=crossing))
 
 
+def _due(run: Run, feed: Feed, now: datetime, *, whole: bool) -> Due:
+    again = TABLE_EDGES_AGAIN if feed is Feed.LINEAGE else COLUMN_EDGES_AGAIN
+    return Due(
+        columns=feed is Feed.COLUMN_LINEAGE,
+        pushed_before=now - again,
+        alive_since=now - ALIVE,
+        views_since=run.started_at if whole else now - ALIVE,
+        minimum_confidence=run.kit.config.minimum_confidence,
+        unconfirmed=UNCONFIRMED,
+    )
+
+
 def record_edges(run: Run, items: Iterable[Item]) -> None:
-    """Put the edges among `items` into the ledger; count the rest."""
-    run.kit.ledger.record_edges(run.target_uuid, _edges(run, items), seen_at=run.kit.clock())
+    """Put the edges among `items` into the ledger, with the resources their sources live in; count the rest."""
+    edges = across(_edges(run, items), lambda source: _home(run, source.database))
+    run.kit.ledger.record_edges(run.target_uuid, edges, seen_at=run.kit.clock())
+
+
+def _home(run: Run, database: str) -> Target | None:
+    """The resource a database is declared to be; None for the one that is pushed to."""
+    home = run.kit.config.other_resource(database)
+    return None if home is None or home.resource_uuid == run.target_uuid else home
 
 
 def _edges(run: Run, items: Iterable[Item]) -> Iterator[LineageEdge | ColumnEdge]:
@@ -65,8 +83,6 @@ def _edges(run: Run, items: Iterable[Item]) -> Iterator[LineageEdge | ColumnEdge
         elif isinstance(item, Skipped):
             counts[f"statements_skipped: {item.reason}"] += 1
         else:
-            if item.evidence.confidence < run.kit.config.minimum_confidence:
-                counts["edges_below_confidence"] += 1
             run.progress.advance("derived", 1)
             yield item
 

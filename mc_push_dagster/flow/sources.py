@@ -12,6 +12,7 @@ from mc_push_dagster.flow.lineage_push import Item
 from mc_push_dagster.flow.run import Run
 from mc_push_dagster.flow.written import derived
 from mc_push_dagster.ledger import LedgerCatalog
+from mc_push_dagster.lineage.opinion import second_opinion
 from mc_push_dagster.lineage.statement import Statement
 from mc_push_dagster.model import Gap, TableSnapshot, Window
 
@@ -20,8 +21,12 @@ def lineage_items(run: Run, window: Window) -> Iterator[Item]:
     """Yield every edge that can be found, in no order; names resolve by the catalog that the ledger knows.
 
     A ledger that knows no catalog yet is given one first, so that lineage alone works, too.
+
+    Raises:
+        MissingExtra: if a second opinion is wanted and its parser is not installed.
     """
-    warehouse = run.kit.warehouse
+    warehouse, config = run.kit.warehouse, run.kit.config
+    opinion = second_opinion(config.lineage_second_opinion, warehouse.dialect)
     if run.kit.ledger.table_count(run.target_uuid) == 0:
         for item in note_catalog(run, snapshots(warehouse)):
             if isinstance(item, Gap):
@@ -30,7 +35,7 @@ def lineage_items(run: Run, window: Window) -> Iterator[Item]:
     gaps: list[Gap] = []
     statements = chain(_views(run, gaps), _queries(run, window))
     catalog = LedgerCatalog(run.kit.ledger, run.target_uuid)
-    yield from derived(warehouse, statements, catalog=catalog)
+    yield from derived(warehouse, statements, catalog=catalog, workers=config.lineage_workers, opinion=opinion)
     yield from gaps
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mc_push_dagster.ledger.catalog import LedgerCatalog
-from mc_push_dagster.ledger.graph import Due, EdgeKey
+from mc_push_dagster.ledger.due import Due
+from mc_push_dagster.ledger.graph import EdgeKey
 from mc_push_dagster.ledger.lease import Lease
 from mc_push_dagster.ledger.records import (
     BatchRecord,

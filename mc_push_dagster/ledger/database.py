@@ -43,6 +43,8 @@ class Database:
     """A SQLite file or a PostgreSQL database with the ledger's tables; opened, or made, at its first use."""
 
     def __init__(self, url: str) -> None:
+        self.given = url
+        """As it came, its password included: never to be shown."""
         self._url = _parsed(url)
         self._engine: Engine | None = None
         self._opening = Lock()

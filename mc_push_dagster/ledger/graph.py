@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from mc_push_dagster.ledger import tables as t
 from mc_push_dagster.ledger.database import Database
+from mc_push_dagster.ledger.due import Due
 from mc_push_dagster.ledger.inventory import mark_applied
 from mc_push_dagster.ledger.records import BatchState, EdgeRecord, WindowRecord
 from mc_push_dagster.model import (
@@ -58,21 +59,6 @@ class EdgeKey:
         return t.digest63(target_uuid, home, *self.source.parts, *self.destination.parts, *columns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """Which edges are to be pushed now."""
-
-    columns: bool
-    """Column edges, else table edges."""
-    pushed_before: datetime
-    """A destination is due if one of its edges was never pushed, or last before this."""
-    alive_since: datetime
-    """Edges that were not seen since are kept, not pushed."""
-    views_since: datetime
-    """The same for edges of view texts: all views are read each time, so an older edge is of a text that is gone."""
-    minimum_confidence: float
-
-
 class Graph:
     """The part of the ledger that remembers edges and query windows."""
 
@@ -105,6 +91,7 @@ class Graph:
                 "last_seen": sa.case((new.last_seen > old.last_seen, new.last_seen), else_=old.last_seen),
                 "source_type": new.source_type,
                 "destination_type": new.destination_type,
+                "source_target": new.source_target,
                 "evidence": sa.case((better, new.evidence), else_=old.evidence),
                 "reference": sa.case((better, new.reference), else_=old.reference),
                 "confidence": sa.case((better, new.confidence), else_=old.confidence),
@@ -124,12 +111,12 @@ class Graph:
         columns: bool = False,
     ) -> Iterator[EdgeRecord]:
         """Table edges (or column edges), those of one destination together, one row at a time."""
-        query = _edges_query(target_uuid, columns=columns)
+        where = sa.true()
         if destination is not None:
-            query = query.where(t.edges.c.destination_id == t.table_id(target_uuid, destination))
+            where &= t.edges.c.destination_id == t.table_id(target_uuid, destination)
         if source is not None:
-            query = query.where(t.edges.c.source_id == t.table_id(target_uuid, source))
-        yield from self._read(query)
+            where &= t.edges.c.source_id == t.table_id(target_uuid, source)
+        yield from read_edges(self._database, target_uuid, columns=columns, where=where)
 
     def due_edges(self, target_uuid: str, due: Due) -> Iterator[EdgeRecord]:
         """All live edges of each destination that has one to be pushed, destination by destination; none of tables
@@ -137,26 +124,15 @@ class Graph:
 
         All sources of a destination go out together, so that Monte Carlo never holds half of them.
         """
-        c = t.edges.c
-        views_since, alive_since = (sa.literal(moment, t.Moment) for moment in (due.views_since, due.alive_since))
-        gone = sa.select(t.tables.c.table_id).where(t.tables.c.gone_since.is_not(None))
-        alive = sa.and_(
-            c.source_id.not_in(gone),
-            c.destination_id.not_in(gone),
-            c.confidence >= due.minimum_confidence,
-            c.last_seen >= sa.case((c.evidence == EvidenceKind.VIEW.value, views_since), else_=alive_since),
-        )
-        kind = c.source_column.is_not(None) if due.columns else c.source_column.is_(None)
-        destinations = sa.select(c.destination_id).where(
-            c.target_uuid == target_uuid, kind, alive, c.pushed_at.is_(None) | (c.pushed_at < due.pushed_before)
-        )
-        query = _edges_query(target_uuid, columns=due.columns).where(alive, c.destination_id.in_(destinations))
-        yield from self._read(query)
+        trusted = due.alive(target_uuid) & due.trusted(target_uuid)
+        where = trusted & t.edges.c.destination_id.in_(due.destinations(target_uuid, trusted))
+        yield from read_edges(self._database, target_uuid, columns=due.columns, where=where)
 
-    def _read(self, query: Any) -> Iterator[EdgeRecord]:
+    def count_doubted(self, target_uuid: str, due: Due) -> int:
+        """How many live edges of a kind are kept and not pushed, because their confidence is too low."""
+        doubted = due.alive(target_uuid) & sa.not_(due.trusted(target_uuid))
         with self._database.read() as connection:
-            for row in connection.execution_options(yield_per=_CHUNK).execute(query):
-                yield _edge(row)
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(t.edges).where(doubted)) or 0)
 
     def record_pushed_edges(
         self, target_uuid: str, edges: Iterable[EdgeKey], *, push_id: str, seq: int, at: datetime
@@ -215,6 +191,16 @@ class Graph:
 
 _SOURCE = t.tables.alias("source")
 _DESTINATION = t.tables.alias("destination")
+
+
+def read_edges(
+    database: Database, target_uuid: str, *, columns: bool, where: sa.ColumnElement[bool]
+) -> Iterator[EdgeRecord]:
+    """Table edges (or column edges) for which `where` holds, those of one destination together, one row at a time."""
+    query = _edges_query(target_uuid, columns=columns).where(where)
+    with database.read() as connection:
+        for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+            yield _edge(row)
 
 
 def _edges_query(target_uuid: str, *, columns: bool) -> sa.Select[Any]:

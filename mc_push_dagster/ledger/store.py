@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from mc_push_dagster.ledger import lease, tables
 from mc_push_dagster.ledger.database import MIGRATIONS, Database
 from mc_push_dagster.ledger.graph import Graph
+from mc_push_dagster.ledger.homes import Homes
 from mc_push_dagster.ledger.inventory import Inventory
 from mc_push_dagster.ledger.lease import Lease
 from mc_push_dagster.ledger.pushes import Pushes
 
 
-class Ledger(Pushes, Inventory, Graph):
+class Ledger(Pushes, Inventory, Graph, Homes):
     """What was pushed, when, and what came back; safe for any number of threads and processes.
 
     `url` is an SQLAlchemy URL of a SQLite file (`sqlite:////folder/ledger.sqlite`; WAL, full sync, its folder is made)
@@ -39,6 +40,10 @@ class Ledger(Pushes, Inventory, Graph):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[type[Ledger], tuple[str]]:
+        # Another process opens the database by itself.
+        return (type(self), (self._database.given,))
 
     def __repr__(self) -> str:
         return f"Ledger({self.url!r})"

@@ -14,7 +14,7 @@ Key = tuple[TableRef, str, TableRef, str]
 PUSHED_FROM = 0.6
 """Edges below this confidence are kept and shown, not pushed, unless configured otherwise."""
 _RANK = {kind: rank for rank, kind in enumerate(EvidenceKind)}
-_UNCONFIRMED = 0.85
+UNCONFIRMED = 0.85
 """Factor for an edge that the warehouse's own lineage of the same destination does not have."""
 
 
@@ -48,7 +48,7 @@ class Graph:
         for _, edge in ordered:
             evidence = edge.evidence
             if evidence.kind is not EvidenceKind.NATIVE and edge.destination in self._native:
-                evidence = replace(evidence, confidence=round(evidence.confidence * _UNCONFIRMED, 3))
+                evidence = replace(evidence, confidence=round(evidence.confidence * UNCONFIRMED, 3))
                 edge = replace(edge, evidence=evidence)
             yield edge
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from mc_push_dagster.errors import MissingExtra
 
@@ -18,6 +18,8 @@ _DIALECTS = {
     "snowflake": "snowflake",
     "spark": "spark",
 }
+_LONGEST = 8_000
+"""Characters. Its parser recurses: a sum of 20,000 terms overflows the stack and ends the process (release 1.54)."""
 
 
 @cache
@@ -27,6 +29,22 @@ def _parser() -> Callable[..., Any]:
     except ImportError as error:
         raise MissingExtra(what="A second opinion on lineage", extra="second-opinion") from error
     return parse
+
+
+def second_opinion(wanted: Literal["auto"] | bool, dialect: str) -> SecondOpinion | None:
+    """The second parser, if it is `wanted`; with `auto`, if it is installed.
+
+    Raises:
+        MissingExtra: if it is wanted and not installed.
+    """
+    if wanted is False:
+        return None
+    try:
+        return SecondOpinion(dialect)
+    except MissingExtra:
+        if wanted == "auto":
+            return None
+        raise
 
 
 class SecondOpinion:
@@ -41,7 +59,12 @@ class SecondOpinion:
         self._parse = _parser()
 
     def agrees(self, sql: str, reads: Set[str], destination: str) -> bool | None:
-        """True if it finds the same tables (lower-case names, as far as they are qualified); None if it fails."""
+        """True if it finds the same tables (lower-case names, as far as they are qualified); None if it fails.
+
+        A statement of more than 8,000 characters is not asked about.
+        """
+        if len(sql) > _LONGEST:
+            return None
         found = self._parse([sql], dialect=self._dialect)
         if found is None or found.errors:
             return None

@@ -25,6 +25,7 @@ from mc_push_dagster.orchestration.settings import (
     DagsterSettings,
     DeliveryAttributes,
     MonteCarloAttributes,
+    OtherResourceAttributes,
     ScopeAttributes,
 )
 from mc_push_dagster.orchestration.tables import TableProps
@@ -77,6 +78,9 @@ class MonteCarloPushComponent(dg.StateBackedComponent, PushConfig, DagsterSettin
     scope: ScopeAttributes = ScopeAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
     monte_carlo: MonteCarloAttributes = MonteCarloAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
     delivery: DeliveryAttributes = DeliveryAttributes()  # pyright: ignore[reportIncompatibleVariableOverride]
+    other_resources: dict[str, OtherResourceAttributes] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default={}, description=PushConfig.model_fields["other_resources"].description
+    )
     warehouse: Annotated[
         dict[str, Any], dg.Resolver(lambda context, given: as_text(context, given), model_field_type=dict[str, Any])
     ] = Field(description=PushConfig.model_fields["warehouse"].description)

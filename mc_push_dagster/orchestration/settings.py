@@ -8,7 +8,7 @@ from typing import Literal
 import dagster as dg
 from pydantic import ConfigDict, Field
 
-from mc_push_dagster.config import DeliveryConfig, MonteCarloConfig, ScopeConfig
+from mc_push_dagster.config import DeliveryConfig, MonteCarloConfig, OtherResourceConfig, ScopeConfig
 from mc_push_dagster.orchestration._compat import Described
 
 
@@ -22,6 +22,10 @@ class MonteCarloAttributes(MonteCarloConfig, Described):
 
 class DeliveryAttributes(DeliveryConfig, Described):
     """`PushConfig.delivery`, with Dagster's templates."""
+
+
+class OtherResourceAttributes(OtherResourceConfig, Described):
+    """One of `PushConfig.other_resources`, with Dagster's templates."""
 
 
 class _Settings(dg.Model, Described):

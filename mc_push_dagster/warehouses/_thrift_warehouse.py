@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from mc_push_dagster.model import Fingerprint, Gap, Scope, TableRef
+from mc_push_dagster.model import Fingerprint, Gap, Scope
 from mc_push_dagster.warehouses._digests import digests
 from mc_push_dagster.warehouses._spark_names import Names
 from mc_push_dagster.warehouses._thrift import Session, opened
@@ -24,11 +24,9 @@ class ThriftWarehouse(Warehouse):
         self._names = names
         self._where = where
 
-    def written(self, ref: TableRef) -> TableRef:
-        return self._names.written(ref)
-
-    def pushed(self, written: TableRef) -> TableRef:
-        return self._names.pushed(written)
+    @property
+    def names(self) -> Names:
+        return self._names
 
     def fingerprints(self) -> Iterator[Fingerprint | Gap]:
         """A digest of each database's columns; costs what `columns()` costs."""

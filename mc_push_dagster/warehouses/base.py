@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -90,6 +90,24 @@ class Settings(BaseModel):
     """Connection settings as they stand in configuration; each warehouse subclasses it. Secrets are `SecretStr`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Naming(Protocol):
+    """A table's name in SQL, and the one it is pushed with."""
+
+    def written(self, ref: TableRef) -> TableRef: ...
+
+    def pushed(self, written: TableRef) -> TableRef: ...
+
+
+class SameNames:
+    """Tables are pushed with the names that SQL has for them."""
+
+    def written(self, ref: TableRef) -> TableRef:
+        return ref
+
+    def pushed(self, written: TableRef) -> TableRef:
+        return written
 
 
 class Warehouse(ABC):
@@ -183,13 +201,18 @@ class Warehouse(ABC):
         """Try each capability by itself with the cheapest statement; never raises for a missing right."""
         return iter(())
 
+    @property
+    def names(self) -> Naming:
+        """How SQL's names and pushed ones belong together; it holds no connection, so that it can go to a process."""
+        return SameNames()
+
     def written(self, ref: TableRef) -> TableRef:
         """The three parts by which SQL names the table that is pushed as `ref`; the same in most engines."""
-        return ref
+        return self.names.written(ref)
 
     def pushed(self, written: TableRef) -> TableRef:
         """The parts that are pushed for the table that SQL names so: the reverse of `written`."""
-        return written
+        return self.names.pushed(written)
 
     def quote(self, identifier: str) -> str:
         """Return `identifier` quoted for this engine, embedded quotes doubled (ANSI; MySQL-like engines override)."""

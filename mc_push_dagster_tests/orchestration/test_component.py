@@ -105,7 +105,16 @@ def test_fifteen_lines_of_yaml_load(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_file_serves_dagster_and_the_command_line(tmp_path: Path) -> None:
-    attributes = {"scope": {"include": "shop.*"}, "lineage_window_hours": 48, "schedule": {"status": "RUNNING"}}
+    attributes = {
+        "scope": {"include": "shop.*"},
+        "lineage_window_hours": 48,
+        "lineage_second_opinion": False,
+        "lineage_workers": 2,
+        "other_resources": {
+            "crm_*": {"resource_uuid": "99999999-2222-4333-8444-555555555555", "resource_type": "postgres"}
+        },
+        "schedule": {"status": "RUNNING"},
+    }
     path = tmp_path / "defs.yaml"
     path.write_text(yaml.safe_dump(body(**attributes)))
     component, _ = load(attributes)
