@@ -14,7 +14,7 @@ from mc_push_dagster.lineage.writes import flow
 
 def is_command(tokens: Sequence[Token]) -> bool:
     """True for what sqlglot fails on instead of leaving it as text."""
-    return bool(tokens) and tokens[0].text.upper() in ("RENAME", "EXEC", "END", "SET")
+    return bool(tokens) and tokens[0].text.upper() in ("RENAME", "EXEC", "END", "SET", "APPLY", "AUTO")
 
 
 def command_steps(tokens: Sequence[Token], reader: Reader) -> Iterator[Step]:
@@ -27,6 +27,8 @@ def command_steps(tokens: Sequence[Token], reader: Reader) -> Iterator[Step]:
     elif words[:2] == ["SET", "SEARCH_PATH"] and len(tokens) > 3:
         # PostgreSQL, Redshift: the first schema of the path is where new tables go.
         yield Use(schema=tokens[3].text)
+    elif words[:3] in (["APPLY", "CHANGES", "INTO"], ["AUTO", "CDC", "INTO"]):
+        yield from _change_feed(tokens, words, reader)
     elif words[:1] == ["END"]:
         yield Transaction.COMMIT
     elif words[:2] == ["RENAME", "TABLE"]:
@@ -55,6 +57,17 @@ def _alter(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Ite
             source, _ = name_at(tokens, at + 2, reader) if at is not None else ((), 0)
             if source:
                 yield whole_table(reader, source, target)
+
+
+def _change_feed(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Iterator[Step]:
+    """Databricks pipelines: `APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) ...`, or STREAM without parentheses."""
+    target, after = name_at(tokens, 3, reader)
+    if words[after : after + 1] != ["FROM"]:
+        return
+    start = after + 1 + (words[after + 1 : after + 2] == ["STREAM"])
+    source, _ = name_at(tokens, start + (words[start : start + 1] == ["("]), reader)
+    if target and source:
+        yield whole_table(reader, source, target)
 
 
 def _renames(tokens: Sequence[Token], words: Sequence[str], reader: Reader) -> Iterator[Step]:

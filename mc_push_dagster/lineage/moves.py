@@ -22,7 +22,7 @@ def copy(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
         return
     if not isinstance(target, exp.Table):
         return
-    stage = isinstance(target.this, exp.Var)
+    stage = isinstance(target.this, (exp.Var, exp.Literal))
     if not tree.args.get("kind") and not stage:
         reader.read(reader.parts(target))  # COPY t TO file
         yield flow(reader, None, outputs=[])

@@ -70,10 +70,27 @@ def _unpivot(reader: Reader, pivot: exp.Expr, scope: Scope, relation: Relation) 
         frozenset().union(*(scope.column([reader.column_name(c)]) or NOTHING for c in taken)) if taken else NOTHING
     )
     labels, values = _unpivot_names(reader, pivot, into)
+    ranks = _ranked(pivot, scope, reader, len(values))
     gone = frozenset(c.name.lower() for c in taken)
     rest = [o for o in relation.outputs() if o.name.lower() not in gone]
-    made = [*(Output(n, NOTHING) for n in labels), *(Output(v, sources) for v in values)]
+    made = [
+        *(Output(n, NOTHING) for n in labels),
+        *(Output(v, ranks[i] if ranks else sources) for i, v in enumerate(values)),
+    ]
     return Derived([*rest, *made], [] if relation.closed else [Masked(relation, gone)])
+
+
+def _ranked(pivot: exp.Expr, scope: Scope, reader: Reader, length: int) -> list[Sources]:
+    """The sources of each value of `(v, w) FOR n IN ((a, b), (c, d))`: v is of a and c, w of b and d."""
+    items = [e.unalias() for f in pivot.args.get("fields") or () for e in f.expressions]
+    items = [e.this if isinstance(e, exp.PivotAlias) else e for e in items]
+    tuples = [e.expressions for e in items if isinstance(e, exp.Tuple)]
+    if length < 2 or not tuples or any(len(t) != length for t in tuples):
+        return []
+    return [
+        frozenset().union(*(scope.column([reader.column_name(c)]) or NOTHING for c in column))
+        for column in zip(*tuples, strict=True)
+    ]
 
 
 def _unpivot_names(reader: Reader, pivot: exp.Expr, into: exp.Expr | None) -> tuple[list[str], list[str]]:

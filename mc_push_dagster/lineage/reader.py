@@ -274,6 +274,11 @@ class Reader:
             sources = sources_of(self, item.this, scope)
             return [Output(self.column_name(a), sources) for a in item.aliases], ()
         sources = sources_of(self, item, scope)
+        if isinstance(item, exp.QueryTransform) and isinstance(item.args.get("schema"), exp.Schema):
+            columns = item.args["schema"].expressions
+            return [
+                Output(self.column_name(c if isinstance(c, exp.Identifier) else c.this), sources) for c in columns
+            ], ()
         name, named = self.output_name(item, position)
         return [Output(name, sources, named=named)], ()
 

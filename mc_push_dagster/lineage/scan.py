@@ -16,6 +16,8 @@ _NAME = re.compile(r"[\w#$@{}][\w\-#$@{}*. ]*")
 _NOT_NAMES = frozenset(["SELECT", "VALUES", "LATERAL", "UNNEST", "TABLE", "FLATTEN", "WITH", "("])
 _ENDS_FROM = frozenset({"SELECT", "WHERE", "BY", "HAVING", "SET", "VALUES", "LIMIT", "QUALIFY", "WINDOW"})
 _BACK = 200
+_USES = ("MERGE", "DELETE")
+"""USING names a table in these only: in CREATE VIEW it is a file format, after JOIN a list of columns."""
 _WRITES = {
     "INSERT": ("INTO", "OVERWRITE", "TABLE"),
     "MERGE": ("INTO",),
@@ -34,9 +36,10 @@ def scanned(tokens: Sequence[Token], reader: Reader, view: Name | None = None) -
         for i in range(len(tokens) - 2)
         if words[i + 1] == "AS" and tokens[i + 2].token_type is TokenType.L_PAREN
     }
+    first = next((w for w in words if w in (*_WRITES, *_USES)), "")
     reads: dict[Name, None] = {}
     for i in range(start, len(tokens)):
-        if words[i] not in ("FROM", "JOIN", "USING", ","):
+        if words[i] not in ("FROM", "JOIN", "USING", ",") or (words[i] == "USING" and first not in _USES):
             continue
         if (words[i] == "," and not _in_from(words, i)) or words[i : i + 2] == ["USING", "("]:
             continue

@@ -13,7 +13,7 @@ PSEUDO_COLUMNS = frozenset(
     {
         *("_partitiontime", "_partitiondate", "_table_suffix", "_file_name"),
         *("metadata$action", "metadata$isupdate", "metadata$row_id", "metadata$filename", "metadata$file_row_number"),
-        *("rownum", "rowid", "ctid", "xmin", "xmax", "tableoid", "_metadata", "input__file__name"),
+        *("rownum", "rowid", "ctid", "xmin", "xmax", "tableoid", "_metadata", "input__file__name", "grouping__id"),
     }
 )
 
@@ -89,7 +89,7 @@ class Scope:
             weak = [w for w in weak if not w[0]] or weak
             if weak:
                 return _with_fields(weak[0][1], parts) if len(weak) == 1 else None
-        return self._guess(parts[0]) or (self._row(parts[0]) if len(parts) == 1 else None)
+        return (self._row(parts[0]) if len(parts) == 1 else None) or self._guess(parts[0])
 
     def source(self, *path: str) -> Entry | None:
         """The source called by a dotted path, by the name that an alias hides if need be."""

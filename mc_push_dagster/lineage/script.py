@@ -189,7 +189,7 @@ def _after(chunk: list[Token], words: tuple[str, ...]) -> list[Token]:
 
 def _plain(chunk: list[Token]) -> list[Token]:
     """The same statement in words that sqlglot knows."""
-    chunk = _with_table_queries(chunk)
+    chunk = _without_format(_with_table_queries(chunk))
     words = [t.text.upper() for t in chunk[:4]]
     if words == ["MERGE", "WITH", "SCHEMA", "EVOLUTION"]:
         return [chunk[0], *chunk[4:]]
@@ -222,14 +222,46 @@ def _token(kind: TokenType, text: str, at: Token) -> Token:
     return Token(kind, text, at.line, at.col, at.start, at.start)
 
 
+def _without_format(chunk: list[Token]) -> list[Token]:
+    """`INSERT OVERWRITE DIRECTORY 'd' USING csv OPTIONS (...) SELECT` without what is said of the files (Spark)."""
+    at = 4 if _word(chunk, 2) == "LOCAL" else 3
+    if _word(chunk, 0) != "INSERT" or _word(chunk, at - 1) != "DIRECTORY":
+        return chunk
+    start = at + 1 if chunk[at : at + 1] and chunk[at].token_type in _STRINGS else at
+    query = next((i for i in range(start, len(chunk)) if _word(chunk, i) in ("SELECT", "WITH", "FROM")), None)
+    if _word(chunk, start) not in ("USING", "OPTIONS") or query is None:
+        return chunk
+    head = chunk[:start] if start > at else [*chunk[:start], _token(TokenType.STRING, "", chunk[at])]
+    return [*head, *chunk[query:]]
+
+
+def _with_table_argument(chunk: list[Token], at: int) -> list[Token]:
+    """`f(TABLE t)` written as `f((SELECT * FROM t))`."""
+    token = chunk[at]
+    end = at + 1
+    while _word(chunk, end) not in (")", ",", ""):
+        end += 1
+    head = [
+        (TokenType.L_PAREN, "("),
+        (TokenType.SELECT, "SELECT"),
+        (TokenType.STAR, "*"),
+        (TokenType.FROM, "FROM"),
+    ]
+    query = [_token(kind, text, token) for kind, text in head]
+    return [*chunk[:at], *query, *chunk[at + 1 : end], _token(TokenType.R_PAREN, ")", token), *chunk[end:]]
+
+
 def _with_table_queries(chunk: list[Token]) -> list[Token]:
     """`TABLE t` in the place of a query, written as `SELECT * FROM t`."""
-    if _word(chunk, 0) not in ("INSERT", "CREATE", "TABLE", "WITH"):
+    if _word(chunk, 0) not in ("INSERT", "CREATE", "TABLE", "WITH", "SELECT", "MERGE", "FROM"):
         return chunk
     for i, token in enumerate(chunk):
         if token.token_type is not TokenType.TABLE or _word(chunk, i + 1) in ("(", ""):
             continue
         before = _word(chunk, i - 1) if i else ""
+        if before in ("(", ","):
+            # BigQuery: a table as a function's argument.
+            return _with_table_queries(_with_table_argument(chunk, i))
         inserted = _word(chunk, 0) == "INSERT" and i > 2 and before not in ("INTO", "OVERWRITE")
         if before == "AS" or i == 0 or inserted:
             star = [(TokenType.SELECT, "SELECT"), (TokenType.STAR, "*"), (TokenType.FROM, "FROM")]

@@ -190,6 +190,11 @@ def _lateral(reader: Reader, scope: Scope, node: exp.Expr) -> None:
 
 def _function(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     """A table function: its columns are made of its arguments."""
+    changed = _changed_table(node.this)
+    if changed:
+        relation = reader.read(changed)
+        _add(scope, node, relation, call_names(relation.name))
+        return
     sources = sources_of(reader, node.this, scope) if isinstance(node.this, exp.Expr) else NOTHING
     for expression in node.expressions:
         sources |= sources_of(reader, expression, scope)
@@ -201,6 +206,14 @@ def _function(reader: Reader, scope: Scope, node: exp.Expr) -> None:
     elif not names and alias is not None and alias.name:
         names = [alias.name]
     _add(scope, node, Spread(sources, names))
+
+
+def _changed_table(node: exp.Expr) -> Name:
+    """The table whose rows a function gives, called by its name in a string (Databricks' table_changes)."""
+    if not isinstance(node, exp.Anonymous) or node.name.lower() != "table_changes":
+        return ()
+    first = node.expressions[0] if node.expressions else None
+    return written_parts(first) if isinstance(first, exp.Literal) and first.is_string else ()
 
 
 def _table_from_rows(reader: Reader, scope: Scope, node: exp.Expr) -> None:

@@ -85,6 +85,8 @@ def sources_of(reader: Reader, node: exp.Expr, scope: Scope) -> Sources:
             relation = reader.query(node, scope, scope.ctes)
             found.update(*(output.sources for output in relation.outputs()))
             continue
+        elif isinstance(node, exp.Window) and isinstance(node.args.get("alias"), exp.Expr):
+            stack.extend(_named_window(node))
         elif isinstance(node, exp.Exists) and isinstance(node.this, exp.Query):
             reader.query(node.this, scope, scope.ctes)
             continue
@@ -95,6 +97,14 @@ def sources_of(reader: Reader, node: exp.Expr, scope: Scope) -> Sources:
             continue
         _push_children(stack, node)
     return frozenset(found)
+
+
+def _named_window(node: exp.Window) -> list[exp.Expr]:
+    """What `OVER w` stands for: the definition of `w` in the WINDOW clause."""
+    select = node.find_ancestor(exp.Select)
+    name = node.args["alias"].name.lower()
+    windows = (select.args.get("windows") if select is not None else None) or ()
+    return [w for w in windows if w.name.lower() == name and w is not node]
 
 
 def _push_children(stack: list[exp.Expr], node: exp.Expr) -> None:

@@ -173,6 +173,7 @@ def _multi_insert(tree: exp.Expr, reader: Reader) -> Iterator[Step]:
 
 _KINDS: dict[type[exp.Expr], Callable[[exp.Expr, Reader], Iterator[Step]]] = {
     exp.Query: _query,
+    exp.Pivot: _query,
     exp.Create: _create,
     exp.Cache: _cache,
     exp.Insert: _insert,
