@@ -23,8 +23,8 @@ class Graph:
 
     def __init__(self) -> None:
         self._edges: dict[Key, Edge] = {}
-        self._native: set[TableRef] = set()
-        """Destinations of which the warehouse itself knows sources."""
+        self._native: dict[bool, set[TableRef]] = {False: set(), True: set()}
+        """Destinations of which the warehouse itself knows sources: tables (False) and columns (True)."""
 
     def add(self, edge: Edge) -> None:
         """Add an edge, or merge it with the same edge known from elsewhere."""
@@ -32,7 +32,7 @@ class Graph:
         before = self._edges.get(key)
         self._edges[key] = edge if before is None else _merged(before, edge)
         if edge.evidence.kind is EvidenceKind.NATIVE:
-            self._native.add(edge.destination)
+            self._native[isinstance(edge, ColumnEdge)].add(edge.destination)
 
     def extend(self, edges: Iterable[Edge]) -> None:
         """Add many."""
@@ -47,10 +47,25 @@ class Graph:
         ordered = sorted(self._edges.items(), key=lambda item: (isinstance(item[1], ColumnEdge), item[0]))
         for _, edge in ordered:
             evidence = edge.evidence
-            if evidence.kind is not EvidenceKind.NATIVE and edge.destination in self._native:
+            if self._is_unconfirmed(edge):
                 evidence = replace(evidence, confidence=round(evidence.confidence * UNCONFIRMED, 3))
                 edge = replace(edge, evidence=evidence)
             yield edge
+
+    def _is_unconfirmed(self, edge: Edge) -> bool:
+        """True if the warehouse's own lineage of the destination does not have the edge, nor, for columns, its tables.
+
+        Many warehouses report tables only. The ledger has the same rule in SQL (`ledger.due`).
+        """
+        if edge.evidence.kind is EvidenceKind.NATIVE:
+            return False
+        columns = isinstance(edge, ColumnEdge)
+        if edge.destination in self._native[columns]:
+            return True
+        if not columns or edge.destination not in self._native[False]:
+            return False
+        tables = self._edges.get((edge.source, "", edge.destination, ""))
+        return tables is None or tables.evidence.kind is not EvidenceKind.NATIVE
 
     def pushed(self, level: float = PUSHED_FROM) -> Iterator[Edge]:
         """The edges that may be pushed: those of at least the confidence `level` (0 to 1)."""

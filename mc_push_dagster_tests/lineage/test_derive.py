@@ -213,3 +213,21 @@ def test_native_lineage_weighs_on_what_it_does_not_confirm() -> None:
     alone = Graph()
     alone.add(edge("B", EvidenceKind.QUERY, 0.7))
     assert len(list(alone.pushed(0.6))) == 1
+
+
+def column_edge(source: str, kind: EvidenceKind, column: str = "ID") -> ColumnEdge:
+    evidence = Evidence(kind=kind, confidence=0.9)
+    return ColumnEdge(
+        source=ref(source), source_column=column, destination=ref("OUT"), destination_column=column, evidence=evidence
+    )
+
+
+def test_native_tables_confirm_columns_where_the_warehouse_reports_no_columns() -> None:
+    graph = Graph()
+    graph.extend([edge("A", EvidenceKind.NATIVE), *(column_edge(s, EvidenceKind.QUERY) for s in ("A", "B"))])
+    assert [(e.source.name, e.evidence.confidence) for e in graph.edges() if isinstance(e, ColumnEdge)] == [
+        ("A", 0.9), ("B", 0.765),
+    ]  # fmt: skip
+    graph.add(column_edge("A", EvidenceKind.NATIVE, "NAME"))
+    found = {e.source_column: e.evidence.confidence for e in graph.edges() if isinstance(e, ColumnEdge)}
+    assert found == {"ID": 0.765, "NAME": 0.9}
