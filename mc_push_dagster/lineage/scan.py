@@ -12,7 +12,7 @@ from mc_push_dagster.lineage.names import Name
 from mc_push_dagster.lineage.reader import Reader
 from mc_push_dagster.lineage.steps import Flow
 
-_NAME = re.compile(r"[\w#$@{}][\w\-#$@{}*. ]*")
+_NAME = re.compile(r"(?=.*\w)[\w#$@{}][\w\-#$@{}*. ]*")
 _NOT_NAMES = frozenset(["SELECT", "VALUES", "LATERAL", "UNNEST", "TABLE", "FLATTEN", "WITH", "("])
 _ENDS_FROM = frozenset({"SELECT", "WHERE", "BY", "HAVING", "SET", "VALUES", "LIMIT", "QUALIFY", "WINDOW"})
 _BACK = 200

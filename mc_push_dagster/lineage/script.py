@@ -193,6 +193,14 @@ def _plain(chunk: list[Token]) -> list[Token]:
     words = [t.text.upper() for t in chunk[:4]]
     if words == ["MERGE", "WITH", "SCHEMA", "EVOLUTION"]:
         return [chunk[0], *chunk[4:]]
+    if words[:1] == ["REPLACE"] and words[1:2] in (["VIEW"], ["TABLE"]):
+        # Teradata's and Spark's short form.
+        return [
+            _token(TokenType.CREATE, "CREATE", chunk[0]),
+            _token(TokenType.OR, "OR", chunk[0]),
+            _token(TokenType.REPLACE, "REPLACE", chunk[0]),
+            *chunk[1:],
+        ]
     if words[:2] == ["REPLACE", "INTO"]:
         return [_token(TokenType.INSERT, "INSERT", chunk[0]), *chunk[1:]]
     if words[:1] == ["MERGE"] and [t.text.upper() for t in chunk[-2:]] == ["REMOVE", "DUPLICATES"]:

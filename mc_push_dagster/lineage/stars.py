@@ -31,8 +31,11 @@ def _columns(scope: Scope, item: exp.Expr | None, reader: Reader | None) -> tupl
     if isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
         path = [p.name for p in item.parts[:-1]]
         entry = scope.source(*path)
-        if entry is not None and not isinstance(entry.relation, Spread):
-            return _of(entry.relation)
+        if entry is not None:
+            spread = entry.relation if isinstance(entry.relation, Spread) else None
+            # One name alone is that of the element, whose fields nobody lists.
+            several = spread is None or len(spread.outputs()) > 1
+            return _of(entry.relation if several or spread is None else Fields(spread.sources))
         return _of(Fields(scope.column(path) or NOTHING))
     if isinstance(item, exp.Dot) and reader is not None:
         sources = sources_of(reader, item.this, scope)

@@ -81,6 +81,12 @@ def test_unloading_writes_no_table(source: str, target: str) -> None:
             id="columns that a script gives",
         ),
         pytest.param(
+            "spark",
+            "SELECT e.* FROM wide LATERAL VIEW inline(b) e AS f, g",
+            {"wide.b > f", "wide.b > g"},
+            id="a star over the columns of a lateral view",
+        ),
+        pytest.param(
             "databricks", "SELECT a FROM table_changes('wide', 0)", {"wide.a > a"}, id="the changes of a table"
         ),
     ],
@@ -120,3 +126,21 @@ def test_a_file_format_is_no_table_where_only_keywords_can_be_read() -> None:
 
     sql = "CREATE TEMPORARY VIEW v USING parquet OPTIONS (path '/x')"
     assert answer({"sql": sql, "dialect": "spark"})["inputs"] == []
+
+
+def test_a_star_over_flattened_rows_takes_from_what_was_flattened() -> None:
+    found = read("SELECT f.* FROM nobody, LATERAL FLATTEN(input => nobody.items) f", "snowflake")
+    assert found == (["nobody"], {f"nobody.items > {c}" for c in ("seq", "key", "path", "index", "value", "this")})
+
+
+@pytest.mark.parametrize("dialect", ["ansi", "databricks"])
+@pytest.mark.parametrize("kind", ["VIEW", "TABLE"])
+def test_replace_makes_what_it_names(kind: str, dialect: str) -> None:
+    found = lineage(f"REPLACE {kind} made AS SELECT a FROM wide", dialect, schemas=KNOWN)
+    assert columns(found) == {"wide.a > made.a"}
+
+
+def test_a_template_that_is_not_filled_in_is_no_table() -> None:
+    from mc_push_dagster.lineage.cases import answer
+
+    assert answer({"sql": "SELECT a FROM {{ ref('wide') }}", "dialect": "generic"})["inputs"] == []
