@@ -69,8 +69,8 @@ class _Masking:
         return "".join(self._out).strip()
 
     def _put(self, lexeme: Lexeme, text: str) -> None:
-        # Two literals that touch would be read as one with an escaped quote.
-        touching = lexeme.glued and text[:1] == "'" and self._out and self._out[-1][-1:] == "'"
+        # Two literals that touch would be read as one with an escaped quote, a name and a literal as neither.
+        touching = lexeme.glued and text[:1] == "'" and self._out and self._out[-1][-1:] in ("'", '"', "`")
         self._out.append(" " if touching else lexeme.gap)
         self._out.append(text)
 

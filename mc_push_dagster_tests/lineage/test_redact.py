@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mc_push_dagster.lineage.cases import answer
@@ -251,6 +251,7 @@ def test_any_text_is_redacted_without_error_and_only_once(dialect: str, text: st
     ),
     st.sampled_from(["", " "]),
 )
+@example("snowflake", ['"n"', "FILE://"], "")
 def test_any_run_of_tokens_is_redacted_only_once(dialect: str, words: list[str], between: str) -> None:
     shown = redact(between.join(words), dialect)
     assert redact(shown, dialect) == shown
