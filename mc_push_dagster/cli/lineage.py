@@ -109,20 +109,25 @@ def _explain_table(table: str, config_path: Path | None, hours: int) -> None:
     from mc_push_dagster.flow.written import derived
     from mc_push_dagster.lineage import Graph, Skipped
     from mc_push_dagster.lineage.explaining import of_edges
+    from mc_push_dagster.lineage.opinion import second_opinion
     from mc_push_dagster.model import EvidenceKind, Gap, TablePattern, Window
 
     try:
         pattern = TablePattern.parse(table)
     except ValueError as error:
         raise FixConfiguration(str(error)) from error
-    warehouse = open_config(config_path).open_warehouse()
+    config = open_config(config_path)
+    warehouse = config.open_warehouse()
+    opinion = second_opinion(config.lineage_second_opinion, warehouse.dialect)
     now = datetime.now(UTC)
     window = Window(start=now - timedelta(hours=hours), end=now)
     catalog, views = _catalog(warehouse)
     graph = Graph()
     native = (item for item in warehouse.lineage(window) if not isinstance(item, Gap))
     graph.extend(e for e in native if pattern.matches(e.destination))
-    for item in derived(warehouse, chain(views, _queries(warehouse, window)), catalog=catalog):
+    statements = chain(views, _queries(warehouse, window))
+    workers = config.lineage_workers
+    for item in derived(warehouse, statements, catalog=catalog, workers=workers, opinion=opinion):
         if not isinstance(item, Skipped) and pattern.matches(item.destination):
             graph.add(item)
     edges = list(graph.edges())

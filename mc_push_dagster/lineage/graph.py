@@ -11,8 +11,6 @@ from mc_push_dagster.model import ColumnEdge, Evidence, EvidenceKind, LineageEdg
 Edge = LineageEdge | ColumnEdge
 Key = tuple[TableRef, str, TableRef, str]
 
-PUSHED_FROM = 0.6
-"""Edges below this confidence are kept and shown, not pushed, unless configured otherwise."""
 _RANK = {kind: rank for rank, kind in enumerate(EvidenceKind)}
 UNCONFIRMED = 0.85
 """Factor for an edge that the warehouse's own lineage of the same destination does not have."""
@@ -67,11 +65,11 @@ class Graph:
         tables = self._edges.get((edge.source, "", edge.destination, ""))
         return tables is None or tables.evidence.kind is not EvidenceKind.NATIVE
 
-    def pushed(self, level: float = PUSHED_FROM) -> Iterator[Edge]:
+    def pushed(self, level: float) -> Iterator[Edge]:
         """The edges that may be pushed: those of at least the confidence `level` (0 to 1)."""
         return (edge for edge in self.edges() if edge.evidence.confidence >= level)
 
-    def kept(self, level: float = PUSHED_FROM) -> Iterator[Edge]:
+    def kept(self, level: float) -> Iterator[Edge]:
         """The edges that are only kept and shown."""
         return (edge for edge in self.edges() if edge.evidence.confidence < level)
 
