@@ -98,7 +98,9 @@ def select(draw: st.DrawFn, inner: st.SearchStrategy[Built]) -> Built:
         text, found = draw(item(pool))
         items.append(f"{text} AS o{tag}_{n}")
         columns.append((f"o{tag}_{n}", found))
-    if len(parts) == 1 and draw(st.booleans()):
+    # Two columns of one name cannot be told apart by whoever reads them, in any warehouse.
+    distinct = {name for name, _ in columns}.isdisjoint(name for name, _ in parts[0].columns)
+    if len(parts) == 1 and distinct and draw(st.booleans()):
         items.append("r0.*")
         columns += parts[0].columns
     filtered = f" WHERE {draw(st.sampled_from(pool))[0]} > 1" if draw(st.booleans()) else ""
