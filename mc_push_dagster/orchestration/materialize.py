@@ -73,11 +73,20 @@ def _reason(error: Any) -> str:
     return str(getattr(error, "message", error)).strip().splitlines()[0]
 
 
+def _interrupted(error: Any) -> bool:
+    """Whether Dagster broke the step off; by the error's class, for a warehouse's words may say so of itself."""
+    while error is not None:
+        if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+            return True
+        error = error.cause
+    return False
+
+
 def _run(definitions: dg.Definitions, job: str, *, on: dg.DagsterInstance, partition: str | None) -> list[Materialized]:
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=on, partition_key=partition, raise_on_error=False, run_config=_QUIET
     )
-    if any("Interrupted" in _reason(e.step_failure_data.error) for e in result.all_events if e.is_step_failure):
+    if any(_interrupted(e.step_failure_data.error) for e in result.all_events if e.is_step_failure):
         raise KeyboardInterrupt
     if not result.success:
         reasons = "; ".join(_reason(e.step_failure_data.error) for e in result.all_events if e.is_step_failure)

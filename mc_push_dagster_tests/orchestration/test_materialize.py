@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mc_push_dagster.errors import FixConfiguration, PushError
+from mc_push_dagster.errors import FixConfiguration, PushError, WarehouseUnavailable
 from mc_push_dagster.orchestration.materialize import instance, materialize
 
 
@@ -38,6 +38,12 @@ def test_a_failed_run_is_named_with_the_assets_own_words() -> None:
 def test_an_interrupted_run_is_an_interruption_and_no_failure() -> None:
     with dg.DagsterInstance.ephemeral() as opened, pytest.raises(KeyboardInterrupt):
         materialize(pushing(dg.DagsterExecutionInterruptedError()), "shop", on=opened)
+
+
+def test_a_failure_whose_words_say_interrupted_stays_a_failure() -> None:
+    error = WarehouseUnavailable("Interrupted by the server: InterruptedException")
+    with dg.DagsterInstance.ephemeral() as opened, pytest.raises(PushError, match="Interrupted by the server"):
+        materialize(pushing(error), "shop", on=opened)
 
 
 @pytest.mark.parametrize("home", ["relative", "/not/there"])
